@@ -1,0 +1,22 @@
+//! The heart of Distributary as a pure state machine: signaling, WebRTC and relaying, without a
+//! socket, a clock, a thread or a random number of its own.
+
+pub mod config;
+
+mod clock;
+mod id;
+mod input;
+mod limits;
+mod message;
+mod output;
+mod pages;
+mod shard;
+
+pub use clock::Epoch;
+pub use id::{ConnId, LookupId, ShardId};
+pub use input::{Command, Flow, Hangup, Input, Service};
+pub use limits::Limits;
+pub use message::ShardMessage;
+pub use output::{Event, Linger, Output, SendBuffer, Transmit};
+pub use pages::{Page, Pages};
+pub use shard::Shard;

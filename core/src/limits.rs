@@ -1,0 +1,106 @@
+//! Every bound of a shard, with its reason.
+
+use std::time::Duration;
+
+/// What a shard takes on before it refuses. Every queue, table and wait has its bound here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP connections at once, per shard. One descriptor and some 10 KiB each.
+    pub connections_max: usize,
+    /// Bytes of an HTTP request head. More gets 431 (RFC 6585, section 5).
+    pub http_head_bytes_max: usize,
+    /// Bytes of an HTTP request body, or of a response that we asked for.
+    pub http_body_bytes_max: usize,
+    /// How long a connection may take over TLS, its first request head, and the upgrade.
+    pub handshake_timeout: Duration,
+    /// How long an HTTP connection may idle between requests.
+    pub http_idle_timeout: Duration,
+    /// Bytes of one WebSocket message. Offers are 6 to 8 KiB; the clients' logs come whole.
+    pub websocket_message_bytes_max: usize,
+    /// Bytes that may wait for a slow reader of a TCP connection. More ends the connection.
+    pub outgoing_bytes_max: usize,
+    /// Time between the upgrade and the `connection` message.
+    pub session_timeout: Duration,
+    /// Streams published and played by one session, together.
+    pub session_streams_max: usize,
+    /// Bytes of a stream's name, of a media session's id, and of an application key.
+    pub name_bytes_max: usize,
+    /// Bytes of the SDP of an offer or an answer.
+    pub sdp_bytes_max: usize,
+    /// Streams of a node.
+    pub streams_max: usize,
+    /// Peers (WebRTC transports) of a shard.
+    pub peers_max: usize,
+    /// From the answer until ICE and DTLS are up; later is `Failed by ICE timeout` or
+    /// `Failed by DTLS error`.
+    pub peer_connect_timeout: Duration,
+    /// How long a publisher may send no RTP at all; longer is `Failed by RTP activity`.
+    pub rtp_silence_timeout: Duration,
+    /// How long the node may take to answer an offer across its shards.
+    pub answer_timeout: Duration,
+    /// Least time between two key frame requests for one stream to its publisher.
+    pub keyframe_interval_min: Duration,
+    /// Times one peer may be polled for one input before it counts as broken.
+    pub peer_polls_max: usize,
+    /// Bytes of datagrams of one peer that wait to be sent.
+    pub peer_datagram_bytes_max: usize,
+    /// Media that waited longer than this to be sent is dropped.
+    pub media_age_max: Duration,
+    /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
+    pub poll_timeout: Duration,
+    /// Time between two polls of a node for its load.
+    pub poll_interval: Duration,
+    /// Time between two `ping`s on a link.
+    pub link_ping_interval: Duration,
+    /// Silence after which a link is dead.
+    pub link_silence_timeout: Duration,
+    /// How long dialing a link may take: name, TCP, TLS, upgrade, `connection`.
+    pub link_connect_timeout: Duration,
+    /// First wait before a broken link is dialed again; it doubles.
+    pub link_backoff_min: Duration,
+    /// Longest wait before a broken link is dialed again.
+    pub link_backoff_max: Duration,
+    /// Nodes in `loadbalancing.xml`.
+    pub nodes_max: usize,
+    /// How long a name look-up may take.
+    pub resolve_timeout: Duration,
+    /// How long a drain waits for the goodbyes to be written.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            http_head_bytes_max: 16 * 1024,
+            http_body_bytes_max: 64 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            http_idle_timeout: Duration::from_secs(30),
+            websocket_message_bytes_max: 256 * 1024,
+            outgoing_bytes_max: 1024 * 1024,
+            session_timeout: Duration::from_secs(10),
+            session_streams_max: 64,
+            name_bytes_max: 512,
+            sdp_bytes_max: 64 * 1024,
+            streams_max: 10_000,
+            peers_max: 20_000,
+            peer_connect_timeout: Duration::from_secs(15),
+            rtp_silence_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(5),
+            keyframe_interval_min: Duration::from_millis(500),
+            peer_polls_max: 10_000,
+            peer_datagram_bytes_max: 1024 * 1024,
+            media_age_max: Duration::from_millis(500),
+            poll_timeout: Duration::from_secs(2),
+            poll_interval: Duration::from_secs(1),
+            link_ping_interval: Duration::from_secs(1),
+            link_silence_timeout: Duration::from_secs(3),
+            link_connect_timeout: Duration::from_secs(5),
+            link_backoff_min: Duration::from_millis(100),
+            link_backoff_max: Duration::from_secs(1),
+            nodes_max: 256,
+            resolve_timeout: Duration::from_secs(3),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
