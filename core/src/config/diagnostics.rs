@@ -59,12 +59,12 @@ pub(super) struct Place {
 impl Place {
     /// A key in `flashphoner.properties`; line 0 for a key that is not there.
     pub(super) fn property(line: usize, key: &str) -> Self {
-        Self { file: PROPERTIES, line, key: Some(key.to_owned()) }
+        Self { file: PROPERTIES, line, key: Some(shown(key)) }
     }
 
     /// A key on the command line.
     pub(super) fn set(key: &str) -> Self {
-        Self { file: SET, line: 0, key: Some(key.to_owned()) }
+        Self { file: SET, line: 0, key: Some(shown(key)) }
     }
 
     /// A line of `loadbalancing.xml`; 0 for the file as a whole.
@@ -109,6 +109,13 @@ pub(super) fn quoted(text: &str) -> String {
     }
     let start: String = text.chars().take(QUOTED_CHARS_MAX).collect();
     format!("{start:?}…")
+}
+
+/// A key as it is, unless that would not be one short word.
+fn shown(key: &str) -> String {
+    let is_word = (1..=QUOTED_CHARS_MAX).contains(&key.len())
+        && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_word { key.to_owned() } else { quoted(key) }
 }
 
 fn write_located(

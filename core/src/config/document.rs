@@ -39,7 +39,8 @@ pub(super) fn read(text: &str) -> Result<Element, SettingsError> {
     reader.config_mut().enable_all_checks(true);
     let mut tree = Tree { root: None, open: Vec::new() };
     loop {
-        let line = lines.at(reader.buffer_position());
+        let start = reader.buffer_position();
+        let line = lines.at(start);
         let place = Place::balancing(line);
         let event = reader.read_event().map_err(|error| {
             Place::balancing(lines.at(reader.error_position()))
@@ -52,7 +53,11 @@ pub(super) fn read(text: &str) -> Result<Element, SettingsError> {
                 tree.end();
             }
             Event::End(_) => tree.end(),
-            Event::Text(text) => tree.text(&text.xml10_content(), &place)?,
+            Event::Text(text) => {
+                let blank = text.len() - text.trim_start().len();
+                let place = Place::balancing(lines.at(start + blank as u64));
+                tree.text(&text.xml10_content(), &place)?;
+            }
             Event::CData(text) => tree.text(&text.xml10_content(), &place)?,
             Event::GeneralRef(reference) => tree.text(&resolve(&reference, &place)?, &place)?,
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
@@ -177,8 +182,15 @@ mod tests {
 
     #[test]
     fn elements_know_their_lines_attributes_and_text() {
-        let root = read("<?xml version='1.0'?>\n<a x='1&amp;2'\n  y=\"3\">\n\n<!-- <c/> -->\n  <b/>\n<c> d&#x41;<![CDATA[<]]> </c></a>\n")
-            .unwrap();
+        let text = "<?xml version='1.0'?>
+<a x='1&amp;2'
+  y=\"3\">
+
+<!-- <c/> -->
+  <b/>
+<c> d&#x41;<![CDATA[<]]> </c></a>
+";
+        let root = read(text).unwrap();
         assert_eq!((root.name.as_str(), root.line, root.text.as_str()), ("a", 2, ""));
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(root.attributes, [pair("x", "1&2"), pair("y", "3")]);
@@ -188,32 +200,33 @@ mod tests {
     }
 
     #[test]
-    fn malformed_documents_are_refused_with_their_line() {
+    fn what_is_no_document_is_refused_with_its_line() {
         for (text, expected) in [
-            ("", "loadbalancing.xml:1: expected an element, found none"),
-            ("\n\nnot xml", "loadbalancing.xml:1: expected an element, found the text \"not xml\""),
-            (
-                "<a>\n<b>\n</a>",
-                "loadbalancing.xml:3: expected well-formed XML: ill-formed document: expected `</b>`, but `</a>` was found",
-            ),
-            ("<a>\n <b>", "loadbalancing.xml:2: expected </b> before the end of the file"),
-            ("<a/>\n<b/>", "loadbalancing.xml:2: expected one root element, found \"b\" after it"),
-            (
-                "<a/>\n</a>",
-                "loadbalancing.xml:2: expected well-formed XML: ill-formed document: close tag `</a>` does not match any open tag",
-            ),
-            (
-                "<a>\n<b",
-                "loadbalancing.xml:2: expected well-formed XML: syntax error: tag not closed: `>` not found before end of input",
-            ),
-            ("<a>\n<b c=1/></a>", "loadbalancing.xml:2: expected well-formed XML: "),
-            ("<a>\n<b c='1' c='2'/></a>", "loadbalancing.xml:2: expected well-formed XML: "),
-            (
-                "<a>\n<!-- ",
-                "loadbalancing.xml:2: expected well-formed XML: syntax error: comment not closed: `-->` not found before end of input",
-            ),
+            ("", "1: expected an element, found none"),
+            ("\n\nnot\n xml", "3: expected an element, found the text \"not\\n xml\""),
+            ("<a/>\n\n &lt;", "3: expected an element, found the text \"<\""),
+            ("<a>\n <b>", "2: expected </b> before the end of the file"),
+            ("<a/>\n<b/>", "2: expected one root element, found \"b\" after it"),
         ] {
-            assert!(refused(text).starts_with(expected), "{text:?}: {}", refused(text));
+            assert_eq!(refused(text), format!("loadbalancing.xml:{expected}"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_markup_is_refused_with_its_line() {
+        for (text, line, expected) in [
+            ("<a>\n<b>\n</a>", 3, "expected `</b>`, but `</a>` was found"),
+            ("<a/>\n</a>", 2, "close tag `</a>` does not match any open tag"),
+            ("<a>\n<b", 2, "tag not closed: `>` not found before end of input"),
+            ("<a>\n<!-- ", 2, "comment not closed: `-->` not found before end of input"),
+            ("<a>\n<!-- -- --></a>", 2, "forbidden string `--` was found in a comment"),
+            ("<a>\n<b c=1/></a>", 2, "attribute value must be enclosed in `\"` or `'`"),
+            ("<a>\n<b c='1' c='2'/></a>", 2, "duplicated attribute"),
+            ("<a>\n<b c/></a>", 2, "attribute key must be directly followed by `=`"),
+        ] {
+            let told = refused(text);
+            let start = format!("loadbalancing.xml:{line}: expected well-formed XML: ");
+            assert!(told.starts_with(&start) && told.contains(expected), "{text:?}: {told}");
         }
     }
 

@@ -169,7 +169,10 @@ mod tests {
 
         #[test]
         fn what_is_escaped_comes_back(
-            lines in prop::collection::vec(("[a-zж:=#! .\\\\]{1,12}", "[a-zж:=#!.\\\\]{0,12}"), 0..8),
+            lines in prop::collection::vec(
+                ("[a-zж:=#! .\\\\]{1,12}", "[a-zж:=#!.\\\\]{0,12}"),
+                0..8,
+            ),
         ) {
             let text: String =
                 lines.iter().map(|(k, v)| format!("{} = {}\n", escaped(k), escaped(v))).collect();

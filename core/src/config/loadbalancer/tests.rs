@@ -359,7 +359,7 @@ proptest! {
     fn a_mutated_file_never_panics(
         balancing in any_balancing(),
         require_tls: bool,
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<char>()), 1..8),
+        edits in prop::collection::vec(any::<(prop::sample::Index, u8, char)>(), 1..8),
     ) {
         let mut text: Vec<char> = printed(&balancing).chars().collect();
         for (at, kind, character) in edits {
