@@ -45,7 +45,6 @@ function writeCode() {
   frame.height = "480";
   frame.title = "Player";
   frame.allow = "autoplay; fullscreen";
-  frame.allowFullscreen = true;
   byId("embedCode").value = frame.outerHTML;
   setInfo(byId("copyInfo"));
 }
