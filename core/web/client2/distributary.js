@@ -204,7 +204,7 @@ export class Session extends EventTarget {
     this.info = info;
     this.#become(status);
     this.#opened.resolve(false);
-    for (const stream of [...this.#streams.values()]) stream.lose(info);
+    for (const stream of [...this.#streams.values()]) stream.lose(info || "Disconnected");
     for (const id of [...this.#questions.keys()]) {
       this.#answer(id, { available: false, info: CONNECTION_LOST });
     }
@@ -320,7 +320,7 @@ export class Stream extends EventTarget {
 
   /** Ends the stream because its session ended. */
   lose(info) {
-    this.#end("FAILED", info || CONNECTION_LOST);
+    this.#end("FAILED", info);
   }
 
   #addTransceivers() {

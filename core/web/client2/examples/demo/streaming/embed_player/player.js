@@ -74,7 +74,7 @@ async function openSession() {
   const { url, why } = await chooseServer();
   const chosen = new Session(url);
   if (await chosen.open()) {
-    setInfo(byId("playServer"), `from ${url}${why}`);
+    setInfo(byId("playServer"), `From ${url}${why}`);
     return chosen;
   }
   const advice = connectionAdvice(url, chosen.info);
@@ -85,7 +85,7 @@ async function openSession() {
   setInfo(byId("playServer"), `${url} cannot be reached`, advice);
   const fallback = new Session(urlServer);
   if (await fallback.open()) {
-    setInfo(byId("playServer"), `from ${urlServer}: ${url} cannot be reached`, advice);
+    setInfo(byId("playServer"), `From ${urlServer}: ${url} cannot be reached`, advice);
     return fallback;
   }
   refuse(fallback.info, connectionAdvice(urlServer, fallback.info));
