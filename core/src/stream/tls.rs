@@ -123,14 +123,11 @@ impl Tls {
     ) -> Result<bool, StreamFault> {
         let mut closed = false;
         let mut result = Ok(());
-        while !closed && result.is_ok() {
-            let read = self.connection.read_tls(&mut wire).map_err(|_| {
+        while !wire.is_empty() && !closed && result.is_ok() {
+            self.connection.read_tls(&mut wire).map_err(|_| {
                 // It takes what a record may hold, and every complete record was taken out.
                 StreamFault::Tls(Error::General("a record that does not end".to_owned()))
             })?;
-            if read == 0 {
-                break;
-            }
             match self.connection.process_new_packets() {
                 Ok(state) => closed = state.peer_has_closed(),
                 Err(error) => result = Err(StreamFault::Tls(error)),

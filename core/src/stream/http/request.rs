@@ -300,3 +300,142 @@ fn query_pairs(query: &str) -> Vec<(String, String)> {
         .map(|(key, value)| (decode(key), decode(value)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(head: &str) -> Result<Head, StreamFault> {
+        Head::parse(head.replace('\n', "\r\n").as_bytes())
+    }
+
+    fn path(target: &str) -> Result<String, StreamFault> {
+        parse(&format!("GET {target} HTTP/1.1\nHost: x\n\n")).map(|head| head.request.path)
+    }
+
+    #[test]
+    fn paths_are_decoded_once() {
+        for (target, decoded) in [
+            ("/", "/"),
+            ("/client2/a%20b.js", "/client2/a b.js"),
+            ("/%C3%A4", "/ä"),
+            ("/a//b/", "/a//b/"),
+            ("/...", "/..."),
+            ("/%252e%252e/x", "/%2e%2e/x"),
+            ("http://x:1/a?b", "/a"),
+            ("HTTPS://x", "/"),
+            ("http://x?b", "/"),
+            ("?b", "/"),
+        ] {
+            assert_eq!(path(target).as_deref(), Ok(decoded), "{target}");
+        }
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_refused() {
+        for target in [
+            "/client2/../../etc/passwd",
+            "/client2/%2e%2e/%2E%2E/etc/passwd",
+            "/client2/.%2e/etc/passwd",
+            "/client2/..%2f..%2fetc/passwd",
+            "/client2%2fa",
+            "/client2/..\\..\\etc\\passwd",
+            "/client2/..%5c..%5cetc%5cpasswd",
+            "/client2/%c0%ae%c0%ae/etc/passwd",
+            "/client2/%e0%80%ae%e0%80%ae/etc/passwd",
+            "/client2/%00",
+            "/client2/a%0d%0ab",
+            "/client2/a%",
+            "/client2/a%4",
+            "/client2/a%zz",
+            "/client2/a#b",
+            "client2/a",
+            "ftp://x/a",
+            "*",
+        ] {
+            assert!(matches!(path(target), Err(StreamFault::Malformed(_))), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_query_is_split_and_decoded() {
+        let head = parse("GET /?a=1+2&b=%26%3D&&c&=d&e=f=g&h=%ff HTTP/1.1\nHost: x\n\n");
+        let pairs = head.unwrap().request.query;
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let decoded =
+            [("a", "1 2"), ("b", "&="), ("c", ""), ("", "d"), ("e", "f=g"), ("h", "\u{fffd}")];
+        assert_eq!(pairs, decoded);
+    }
+
+    #[test]
+    fn what_two_servers_could_read_differently_is_refused() {
+        for fields in [
+            "Content-Length: 1\nTransfer-Encoding: chunked",
+            "Content-Length: 1\nContent-Length: 1",
+            "Content-Length: 1, 1",
+            "Content-Length: +1",
+            "Content-Length: 0x1",
+            "Content-Length:",
+            "Content-Length : 1",
+            "A: b\n folded: c",
+            "Host: y",
+            "A: b\0c",
+            ": b",
+        ] {
+            let refused = parse(&format!("POST / HTTP/1.1\nHost: x\n{fields}\n\n")).err();
+            assert!(matches!(refused, Some(StreamFault::Malformed(_))), "{fields}: {refused:?}");
+        }
+        for coding in ["gzip", "chunked, chunked", "gzip, chunked", "xchunked", ""] {
+            let head = format!("POST / HTTP/1.1\nHost: x\nTransfer-Encoding: {coding}\n\n");
+            assert_eq!(parse(&head).err(), Some(StreamFault::TransferCoding), "{coding}");
+        }
+        let head = "POST / HTTP/1.0\nTransfer-Encoding: chunked\n\n";
+        assert!(matches!(parse(head).err(), Some(StreamFault::Malformed(_))));
+        let head = "GET / HTTP/1.1\n\n";
+        assert_eq!(parse(head).err(), Some(StreamFault::Malformed("no Host")));
+        let head = format!("POST / HTTP/1.1\nHost: x\nContent-Length: {}0\n\n", u64::MAX);
+        assert_eq!(parse(&head).err(), Some(StreamFault::BodyTooLarge));
+    }
+
+    #[test]
+    fn keep_alive_follows_version_and_wish() {
+        for (head, keep_alive) in [
+            ("GET / HTTP/1.1\nHost: x\n\n", true),
+            ("GET / HTTP/1.1\nHost: x\nConnection: x, Close\n\n", false),
+            ("GET / HTTP/1.0\n\n", false),
+            ("GET / HTTP/1.0\nConnection: Keep-Alive\n\n", true),
+        ] {
+            assert_eq!(parse(head).unwrap().exchange.keep_alive, keep_alive, "{head}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_checked() {
+        let upgrade = "GET / HTTP/1.1\nHost: x\nUpgrade: h2c, WebSocket\n\
+                       Connection: keep-alive, Upgrade\nSec-WebSocket-Version: 13\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n\n";
+        // The key and its answer are the example of RFC 6455, section 1.3.
+        let accept = parse(upgrade).unwrap().exchange.accept;
+        assert_eq!(accept.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        for (from, to) in [
+            ("GET", "POST"),
+            ("GET", "HEAD"),
+            ("Connection: keep-alive, Upgrade", "Connection: keep-alive"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="),
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n", ""),
+            ("\n\n", "\nContent-Length: 3\n\n"),
+        ] {
+            let refused = parse(&upgrade.replacen(from, to, 1)).err();
+            assert!(matches!(refused, Some(StreamFault::Upgrade(_))), "{from}: {refused:?}");
+        }
+        for version in ["Version: 8", "Version: 13\nSec-WebSocket-Version: 8", "Nothing: 1"] {
+            let refused = parse(&upgrade.replacen("Version: 13", version, 1)).err();
+            assert_eq!(refused, Some(StreamFault::UpgradeVersion), "{version}");
+        }
+        for (from, to) in [("HTTP/1.1", "HTTP/1.0"), ("h2c, WebSocket", "h2c")] {
+            let plain = parse(&upgrade.replacen(from, to, 1)).unwrap();
+            assert_eq!(plain.exchange.accept, None, "{to}");
+        }
+    }
+}
