@@ -5,7 +5,9 @@
 //! upgrade, a WebSocket. Whoever owns it passes in what the socket delivers and acts on what that
 //! meant, in order; what is due in return waits in [`Connection::outgoing`].
 
+mod fault;
 pub(crate) mod http;
+mod incoming;
 mod pipe;
 pub(crate) mod tls;
 mod websocket;
@@ -23,107 +25,20 @@ use tungstenite::protocol::Role;
 use crate::clock::WallClock;
 use crate::limits::Limits;
 
-use self::http::{Answer, Awaited, Exchange, Request, Requests, Response, Step};
+pub(crate) use self::fault::StreamFault;
+pub(crate) use self::incoming::Incoming;
+
+use self::http::{Answer, Awaited, Exchange, Requests, Response, Step};
 use self::pipe::ByteQueue;
 use self::tls::Tls;
 use self::websocket::{Said, WebSocket};
 
-/// A response's body moves into the outgoing buffer while less than this waits there, so that a
-/// page of any size costs a slow reader's connection no more.
+/// A response's body moves into the outgoing buffer until this much waits there, so that a page of
+/// any size costs a slow reader's connection no more.
 const FILL_BYTES: usize = 64 * 1024;
 
 /// How much of a body moves at once: what one TLS record carries.
 const PIECE_BYTES: usize = 16 * 1024;
-
-/// The most that a WebSocket frame's head takes (RFC 6455, section 5.2).
-const FRAME_HEAD_BYTES_MAX: usize = 14;
-
-/// The most that a TLS record adds to its content (RFC 5246, section 6.2.3; rustls' suites need
-/// less).
-const RECORD_OVERHEAD_BYTES_MAX: usize = 64;
-
-/// What the far side said.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Incoming {
-    /// A complete request. The next one is delivered only after [`Connection::respond`].
-    Request(Request),
-    /// The wish to turn the connection into a WebSocket: [`Connection::accept_upgrade`] does, and
-    /// [`Connection::respond`] refuses.
-    Upgrade(Request),
-    /// The WebSocket that was dialed is open.
-    Opened,
-    /// A text message on the WebSocket.
-    Text(String),
-    /// The answer to the request that was dialed with [`Connection::dial_get`]. It is the last
-    /// that comes.
-    Response {
-        /// The status code.
-        status: u16,
-        /// The body.
-        body: Vec<u8>,
-    },
-    /// The conversation ended in good order: what is outgoing goes out, then the connection ends.
-    Closed,
-}
-
-/// Why a conversation cannot go on. What the far side is to be told is outgoing already.
-#[derive(Clone, PartialEq, Debug, thiserror::Error)]
-pub(crate) enum StreamFault {
-    /// The far side sent something that is not HTTP/1.1.
-    #[error("malformed HTTP: {0}")]
-    Malformed(&'static str),
-    /// The far side sent a head beyond `http_head_bytes_max`, or more fields than are kept.
-    #[error("the header is too large")]
-    HeadTooLarge,
-    /// The far side sent a body beyond `http_body_bytes_max`.
-    #[error("the body is too large")]
-    BodyTooLarge,
-    /// The far side asked with a method that nothing here answers.
-    #[error("the method is not supported")]
-    MethodNotAllowed,
-    /// The far side coded its message in a way that is not understood here.
-    #[error("no transfer coding but chunked is supported")]
-    TransferCoding,
-    /// The far side speaks another version of HTTP.
-    #[error("only HTTP/1.0 and HTTP/1.1 are supported")]
-    Version,
-    /// The far side asked for a WebSocket in a wrong way.
-    #[error("bad WebSocket upgrade: {0}")]
-    Upgrade(&'static str),
-    /// The far side speaks another version of the WebSocket protocol.
-    #[error("only version 13 of the WebSocket protocol is supported")]
-    UpgradeVersion,
-    /// The far side sent more requests ahead than are kept while one is being answered.
-    #[error("too much was sent ahead of an answer")]
-    Backlog,
-    /// Our own side was told to dial with a host or path that cannot stand in a request.
-    #[error("the host or path to dial cannot stand in a request")]
-    Destination,
-    /// The far side answered, but not with a WebSocket.
-    #[error("the far side answered the WebSocket upgrade with status {0}")]
-    UpgradeRefused(u16),
-    /// The far side's answer breaks the rules.
-    #[error("bad answer: {0}")]
-    Answer(&'static str),
-    /// The far side ended the connection in mid-sentence.
-    #[error("the far side ended the connection too early")]
-    Truncated,
-    /// The far side sent a message beyond `websocket_message_bytes_max`.
-    #[error("the message is too large")]
-    MessageTooLarge,
-    /// The far side sent a text message that is not UTF-8.
-    #[error("the text is not UTF-8")]
-    NotUtf8,
-    /// The far side broke the WebSocket protocol.
-    #[error("{0}")]
-    Protocol(String),
-    /// TLS failed; the error tells on which side.
-    #[error("TLS: {0}")]
-    Tls(rustls::Error),
-    /// The far side reads too slowly: more than `outgoing_bytes_max` would wait for it.
-    #[error("the far side reads too slowly")]
-    Overflow,
-}
 
 /// One TCP connection.
 #[derive(Debug)]
@@ -144,7 +59,7 @@ pub(crate) struct Connection {
 enum Protocol {
     /// HTTP, the server's end.
     Requests {
-        reader: Requests,
+        reader: Box<Requests>,
         /// The request that waits for its response.
         outstanding: Option<Exchange>,
     },
@@ -180,7 +95,7 @@ impl Connection {
         limits: &Limits,
     ) -> Result<Self, StreamFault> {
         let tls = tls.map(Tls::accept).transpose()?;
-        let protocol = Protocol::Requests { reader: Requests::default(), outstanding: None };
+        let protocol = Protocol::Requests { reader: Box::default(), outstanding: None };
         Ok(Self::new(tls, protocol, clock, limits))
     }
 
@@ -310,7 +225,7 @@ impl Connection {
         let Protocol::Requests { reader, outstanding } = &mut self.protocol else { return };
         let Some(Exchange { accept: Some(accept), .. }) = outstanding else { return };
         let head = http::switching_protocols(accept, self.clock.unix());
-        let early = std::mem::take(reader).into_rest();
+        let early = std::mem::take(reader.as_mut()).into_rest();
         self.open(Role::Server, early);
         self.send(head.as_bytes());
     }
@@ -326,10 +241,11 @@ impl Connection {
         if self.closing {
             return Ok(());
         }
-        let mut cost = text.len() + FRAME_HEAD_BYTES_MAX;
-        if self.tls.is_some() {
-            cost += (cost / PIECE_BYTES + 1) * RECORD_OVERHEAD_BYTES_MAX;
-        }
+        let frame_bytes_max = text.len() + websocket::FRAME_HEAD_BYTES_MAX;
+        let cost = match &self.tls {
+            Some(_) => tls::wire_bytes_max(frame_bytes_max),
+            None => frame_bytes_max,
+        };
         if self.outgoing.len() + cost > self.bounds.outgoing_bytes_max {
             self.over(false);
             return Err(StreamFault::Overflow);
@@ -537,12 +453,14 @@ impl Connection {
 
     /// Moves as much of the response's body into the outgoing buffer as may wait there.
     fn fill(&mut self) {
-        while self.outgoing.len() < FILL_BYTES
+        let fill_bytes = FILL_BYTES.min(self.bounds.outgoing_bytes_max / 2);
+        while self.outgoing.len() < fill_bytes
             && let Some((body, sent)) = &mut self.body
         {
+            let room = (fill_bytes - self.outgoing.len()).min(PIECE_BYTES);
             let body = Arc::clone(body);
             let rest = body.get(*sent..).unwrap_or_default();
-            let piece = rest.get(..PIECE_BYTES).unwrap_or(rest);
+            let piece = rest.get(..room).unwrap_or(rest);
             if piece.is_empty() {
                 self.body = None;
                 if self.closing {

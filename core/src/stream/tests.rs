@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::http::Request;
 use super::*;
 
 mod arbitrary;

@@ -23,6 +23,12 @@ use super::pipe::ByteQueue;
 /// TLS sessions that can be resumed without a full handshake.
 const SESSIONS_MAX: usize = 1024;
 
+/// What a record carries at most (RFC 8446, section 5.1).
+const RECORD_BYTES_MAX: usize = 16 * 1024;
+
+/// More than any cipher suite offered here adds to a record's content.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 64;
+
 /// The one protocol that is spoken inside (RFC 7301).
 const ALPN: &[u8] = b"http/1.1";
 
@@ -86,6 +92,11 @@ pub(crate) fn fingerprint(certificate: &[u8]) -> [u8; 32] {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
     fingerprint
+}
+
+/// The most bytes on the wire that carry so many bytes of content.
+pub(super) fn wire_bytes_max(plain_bytes: usize) -> usize {
+    plain_bytes + (plain_bytes / RECORD_BYTES_MAX + 1) * RECORD_OVERHEAD_BYTES_MAX
 }
 
 /// One end of a TLS connection.

@@ -8,6 +8,9 @@ use tungstenite::{Message, Utf8Bytes};
 use super::StreamFault;
 use super::pipe::Pipe;
 
+/// The most that a frame's head takes (RFC 6455, section 5.2).
+pub(super) const FRAME_HEAD_BYTES_MAX: usize = 14;
+
 /// What is read ahead. The messages are small and the connections many.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
@@ -98,9 +101,9 @@ impl WebSocket {
         if !self.context.can_write() {
             return;
         }
-        let fitting = (0..=REASON_BYTES_MAX).rev().find_map(|len| reason.get(..len));
-        let reason = if reason.len() > REASON_BYTES_MAX { fitting } else { Some(reason) };
-        let frame = CloseFrame { code, reason: Utf8Bytes::from(reason.unwrap_or_default()) };
+        let len = reason.len().min(REASON_BYTES_MAX);
+        let reason = (0..=len).rev().find_map(|len| reason.get(..len)).unwrap_or_default();
+        let frame = CloseFrame { code, reason: Utf8Bytes::from(reason) };
         self.context
             .close(pipe, Some(frame))
             .expect("an open WebSocket over a pipe that takes everything");
@@ -114,6 +117,16 @@ fn fault_of(error: &Error) -> (StreamFault, CloseCode) {
             (StreamFault::MessageTooLarge, CloseCode::Size)
         }
         Error::Utf8(_) => (StreamFault::NotUtf8, CloseCode::Invalid),
-        other => (StreamFault::Protocol(other.to_string()), CloseCode::Protocol),
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::Capacity(_)
+        | Error::Protocol(_)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => (StreamFault::Protocol(error.to_string()), CloseCode::Protocol),
     }
 }

@@ -43,11 +43,10 @@ pub(super) fn tls_dial(
     .unwrap()
 }
 
-/// What both ends of a first meeting make of it.
-fn meet(
-    near: &mut Connection,
-    far: &mut Connection,
-) -> ((Result<(), StreamFault>, Vec<Incoming>), (Result<(), StreamFault>, Vec<Incoming>)) {
+type Outcome = (Result<(), StreamFault>, Vec<Incoming>);
+
+/// What both ends make of what they say to each other.
+fn meet(near: &mut Connection, far: &mut Connection) -> (Outcome, Outcome) {
     let mut near_owner = Owner::default();
     let mut far_owner = Owner { echoes: true, ..Owner::default() };
     let results = converse((near, &mut near_owner), (far, &mut far_owner));
@@ -192,4 +191,27 @@ fn a_slow_reader_over_tls_stays_within_the_bound() {
     let fault = (0..2000).find_map(|n| far.send_text(&"x".repeat(n)).err());
     assert_eq!(fault, Some(StreamFault::Overflow));
     assert!(far.outgoing().len() <= limits().outgoing_bytes_max);
+}
+
+#[test]
+fn who_was_here_before_needs_no_certificate_again() {
+    let identity = identity("edge.example");
+    let accepting = server_config(&identity, today()).unwrap();
+    let dialing = client_config(&identity.chain, None, today()).unwrap();
+    let name = ServerName::try_from("edge.example").unwrap();
+    let handshake_bytes = || {
+        let tls = Some((Arc::clone(&dialing), name.clone()));
+        let mut near = Connection::dial_get(tls, "x", "/", today(), &limits()).unwrap();
+        let tls = Some(Arc::clone(&accepting));
+        let mut far = Connection::accept(tls, today(), &limits()).unwrap();
+        let mut owner = Owner::default();
+        owner.receive(&mut far, &sent(&mut near)).unwrap();
+        let first_flight = sent(&mut far);
+        owner.receive(&mut near, &first_flight).unwrap();
+        let met = meet(&mut near, &mut far);
+        assert_eq!((met.0.0, met.1.0), (Ok(()), Ok(())));
+        first_flight.len()
+    };
+    let (first, second) = (handshake_bytes(), handshake_bytes());
+    assert!(second + identity.chain[0].len() < first, "{second} of {first}");
 }
