@@ -205,6 +205,27 @@ fn requests_wait_for_the_answer_before_them_but_not_without_end() {
 }
 
 #[test]
+fn a_request_waits_for_the_end_of_the_page_before_it() {
+    let limits = Limits { outgoing_bytes_max: 1000, ..limits() };
+    let mut connection = Connection::accept(None, clock(), &limits).unwrap();
+    let mut incoming = VecDeque::new();
+    let get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2);
+    connection.receive(&get, &mut incoming).unwrap();
+    connection.respond(Response::ok("text/plain", vec![b'x'; 2000]));
+    let mut written = 0;
+    while written < 1500 {
+        connection.receive(&[], &mut incoming).unwrap();
+        assert_eq!(incoming.len(), 1, "after {written}");
+        assert!(connection.outgoing().len() <= 500);
+        connection.wrote(100);
+        written += 100;
+    }
+    sent(&mut connection);
+    connection.receive(&[], &mut incoming).unwrap();
+    assert_eq!(incoming.len(), 2);
+}
+
+#[test]
 fn a_far_side_that_asks_first_is_told_to_go_on() {
     let (mut connection, mut owner) = (server(), Owner::default());
     let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";

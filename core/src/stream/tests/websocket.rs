@@ -248,6 +248,18 @@ fn a_reason_of_any_length_fits_into_the_goodbye() {
 }
 
 #[test]
+fn after_our_goodbye_only_theirs_counts() {
+    let (mut connection, mut owner) = opened();
+    connection.close(1000, "");
+    connection.close(1001, "twice");
+    assert_eq!(sent(&mut connection), [0x88, 2, 0x03, 0xe8]);
+    let crossing = [frame(0x81, b"crossing"), frame(0x88, b"\x03\xe8")].concat();
+    owner.receive(&mut connection, &crossing).unwrap();
+    assert_eq!(owner.heard, [Incoming::Closed]);
+    assert!(connection.is_drained());
+}
+
+#[test]
 fn a_slow_reader_is_given_up() {
     let (mut connection, _) = opened();
     let text = "x".repeat(1000);
