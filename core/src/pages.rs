@@ -7,8 +7,31 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 
-/// The pages that come with the server, by path. Each file below `core/web` is listed here.
-const BUILT_IN: &[(&str, &[u8])] = &[];
+/// The files below `core/web` that these paths name, each with its path.
+macro_rules! web_files {
+    ($($path:literal,)*) => {
+        &[$(($path, include_bytes!(concat!("../web/", $path)))),*]
+    };
+}
+
+/// The pages that come with the server: each file below `core/web`.
+const BUILT_IN: &[(&str, &[u8])] = web_files![
+    "client2/advice.js",
+    "client2/balancer.js",
+    "client2/distributary.css",
+    "client2/distributary.js",
+    "client2/examples/demo/streaming/embed_player/player.html",
+    "client2/examples/demo/streaming/embed_player/player.js",
+    "client2/examples/demo/streaming/embed_player/sample.html",
+    "client2/examples/demo/streaming/embed_player/sample.js",
+    "client2/examples/demo/streaming/two_way_streaming/two_way_streaming.html",
+    "client2/examples/demo/streaming/two_way_streaming/two_way_streaming.js",
+    "client2/figures.js",
+    "client2/icon.svg",
+    "client2/index.html",
+    "client2/index.js",
+    "client2/page.js",
+];
 
 /// Scripts of the stock client's package that are under another licence than the rest of it, for
 /// use with the vendor's own server only. Only its player for media over WebSocket wants them.
@@ -209,6 +232,10 @@ mod tests {
         let mut found = Vec::new();
         walk(&root, &root, &mut found);
         found.sort();
-        assert_eq!(Pages::built_in().files.keys().cloned().collect::<Vec<_>>(), found);
+        let pages = Pages::built_in();
+        assert_eq!(pages.files.keys().cloned().collect::<Vec<_>>(), found);
+        for (path, page) in pages.files.iter() {
+            assert!(!page.content_type.ends_with("octet-stream"), "{path}");
+        }
     }
 }
