@@ -1,5 +1,7 @@
 //! Wall time, derived from the monotonic time that every input carries.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// One moment seen on both clocks: the monotonic one that drives the shard, and the wall.
@@ -20,5 +22,26 @@ impl Epoch {
     /// A `now` before the epoch counts as the epoch.
     pub fn unix_at(&self, now: Instant) -> Duration {
         self.unix + now.saturating_duration_since(self.instant)
+    }
+}
+
+/// Wall time as the shard last set it, for those who have to ask instead of being told: TLS
+/// checks certificates deep inside a handshake, and every HTTP response carries a date.
+///
+/// Clones show the same time. The shard sets it with every input.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WallClock {
+    unix_seconds: Arc<AtomicU64>,
+}
+
+impl WallClock {
+    /// Moves the time, given as time since 1970-01-01 00:00:00 UTC.
+    pub(crate) fn set(&self, unix: Duration) {
+        self.unix_seconds.store(unix.as_secs(), Ordering::Relaxed);
+    }
+
+    /// The time since 1970-01-01 00:00:00 UTC, in whole seconds.
+    pub(crate) fn unix(&self) -> Duration {
+        Duration::from_secs(self.unix_seconds.load(Ordering::Relaxed))
     }
 }
