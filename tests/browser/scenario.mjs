@@ -47,7 +47,7 @@ export async function runScenario(test, scenario) {
     await balancerNames(origin, edge);
 
     const embedded = await stage.open(viewer, 'embedded', playerPage(edge, tls));
-    await embedded.status('PLAYING', 0, STATUS_MS);
+    await playEmbedded(embedded);
     stage.note(await proveMedia(embedded, { display: '#remoteVideo', codec, seconds: 5 }));
     await stage.picture(embedded, 'playing-embedded');
 
@@ -131,21 +131,17 @@ async function joinsLate(page) {
   return `late viewer: first frame ${waited} ms after PLAYING`;
 }
 
-// The player page has one button, in the middle of the picture, which the page hides while it plays.
-async function pressPlayer(page) {
-  await page.evaluate(() => document.querySelector('#play').click());
+// In the player page a button in the middle of the picture plays; pausing the picture stops.
+async function playEmbedded(page) {
+  const since = await page.mark();
+  await page.evaluate(() => document.querySelector('#play, #playBtn').click());
+  await page.status('PLAYING', since, STATUS_MS);
 }
 
 async function stopEmbedded(page) {
   const since = await page.mark();
-  await pressPlayer(page);
+  await page.evaluate(() => document.querySelector('#remoteVideo video').pause());
   await page.status('STOPPED', since, STATUS_MS);
-}
-
-async function playEmbedded(page) {
-  const since = await page.mark();
-  await pressPlayer(page);
-  await page.status('PLAYING', since, STATUS_MS);
 }
 
 async function unpublish(publisher, viewers) {
@@ -163,7 +159,6 @@ function playerPage(edge, tls) {
   url.searchParams.set('urlServer', edge.url(tls));
   url.searchParams.set('streamName', STREAM);
   url.searchParams.set('mediaProviders', 'WebRTC');
-  url.searchParams.set('autoplay', 'true');
   return url.href;
 }
 
