@@ -24,9 +24,12 @@ export function record() {
   const keep = (list, text) => {
     if (typeof text !== 'string') return;
     const { message, data } = JSON.parse(text);
-    if (message !== 'ping' && message !== 'pong') list.push({ at: performance.now(), message, data });
+    if (message === 'ping' || message === 'pong') return;
+    list.push({ at: performance.now(), message, data });
   };
-  window.RTCPeerConnection = instances(window.RTCPeerConnection, (peer) => witness.peers.push(peer));
+  window.RTCPeerConnection = instances(window.RTCPeerConnection, (peer) => {
+    witness.peers.push(peer);
+  });
   window.WebSocket = instances(window.WebSocket, (socket) => {
     socket.addEventListener('message', (event) => keep(witness.received, event.data));
     const send = socket.send.bind(socket);
@@ -119,6 +122,14 @@ export class Page {
           .find((event) => event.status === status),
       [expected, since],
     );
+  }
+
+  /** All signaling messages both ways, as JSON text. */
+  messages() {
+    return this.evaluate(() => {
+      const { sent, received } = window.witness;
+      return JSON.stringify({ sent, received }, null, 1);
+    });
   }
 
   screenshot(path) {

@@ -27,5 +27,6 @@ const scenarios = [
 ];
 
 for (const scenario of scenarios) {
-  test(scenarioName(scenario), { timeout: TIMEOUT_MS }, (context) => runScenario(context, scenario));
+  const options = { timeout: TIMEOUT_MS };
+  test(scenarioName(scenario), options, (context) => runScenario(context, scenario));
 }

@@ -100,8 +100,9 @@ export class Server {
 
   /** The address of a demo page. */
   page(secure, file) {
-    const at = secure ? `https://localhost:${this.port('page')}` : `http://localhost:${this.port('http')}`;
-    return `${at}/client2/examples/demo/streaming/${file}`;
+    const scheme = secure ? 'https' : 'http';
+    const port = this.port(secure ? 'page' : 'http');
+    return `${scheme}://localhost:${port}/client2/examples/demo/streaming/${file}`;
   }
 
   /** Ends the server as an operator would; it must leave in peace and have said one line only. */
@@ -111,7 +112,7 @@ export class Server {
     const end = await this.#ended;
     clearTimeout(late);
     fs.rmSync(this.#config, { recursive: true, force: true });
-    assert.equal(end, 0, `${this.name}: SIGTERM within ${STOP_MS} ms should end it with exit code 0`);
+    assert.equal(end, 0, `${this.name}: SIGTERM should end it within ${STOP_MS} ms, with 0`);
     assert.equal(this.#stdout.length, 1, `${this.name}: stdout is for the ready line alone`);
   }
 
@@ -137,11 +138,13 @@ export class Server {
 }
 
 async function loadbalancing(edge, secure) {
-  const tlsPart = secure
-    ? `<wss>${edge.port('wss')}</wss><fingerprint>${await fingerprint(edge.port('wss'))}</fingerprint>`
-    : '';
+  const ports = [`<ws>${edge.port('ws')}</ws>`];
+  if (secure) {
+    const wss = edge.port('wss');
+    ports.push(`<wss>${wss}</wss>`, `<fingerprint>${await fingerprint(wss)}</fingerprint>`);
+  }
   return `<loadbalancer mode="roundrobin" stream_distribution="webrtc">
-  <node id="1"><ip>127.0.0.1</ip><ws>${edge.port('ws')}</ws>${tlsPart}</node>
+  <node id="1"><ip>127.0.0.1</ip>${ports.join('')}</node>
 </loadbalancer>
 `;
 }

@@ -231,10 +231,7 @@ impl Source {
         if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
             return Vec::new();
         }
-        let text = code_of(&self.text);
-        // Unit tests stand last in a file.
-        let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
-        let text = text.get(..end).unwrap_or_default().to_owned();
+        let text = without_unit_tests(&code_of(&self.text));
         Source { path: self.path.clone(), text }.complain_everywhere(rule)
     }
 
@@ -245,6 +242,20 @@ impl Source {
             .filter_map(|(i, line)| Some(format!("{}:{}: {}", self.path, i + 1, rule(line)?)))
             .collect()
     }
+}
+
+/// Code up to its unit tests, which stand last in a file.
+fn without_unit_tests(code: &str) -> String {
+    let lines: Vec<&str> = code.lines().collect();
+    let opens_tests = |from: usize| {
+        // More attributes may stand between, on several lines.
+        let item = lines.iter().skip(from).find(|line| !line.starts_with(['#', ' ', ')']));
+        item.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+    };
+    let end = (0..lines.len())
+        .find(|i| lines.get(*i) == Some(&"#[cfg(test)]") && opens_tests(*i))
+        .unwrap_or(lines.len());
+    lines.iter().take(end).flat_map(|line| [*line, "\n"]).collect()
 }
 
 /// Rust without its comments and the contents of its literals; lines stay where they are.
@@ -413,11 +424,14 @@ fn a_clock_in_core_is_found_but_not_in_a_comment_a_string_or_a_test() {
         "let raw = r#\"std::fs \" \"#;\n",
         "let quote = '\"'; let also = b'\\''; // std::fs\n",
         "fn f() {}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n",
+        "#[cfg(test)]\n#[expect(\n    dead_code\n)]\nmod tests {\n    use std::fs;\n}\n",
         "use str0m::fastmio::x;\n",
     ] {
         assert_eq!(ambient_words(&at("core/src/a.rs", fine)), [""; 0], "{fine}");
     }
     assert!(ambient_words(&at("core/src/config/tests.rs", "use std::fs;\n")).is_empty());
+    let after_declaration = at("core/src/a.rs", "#[cfg(test)]\nmod tests;\nuse std::fs;\n");
+    assert_eq!(ambient_words(&after_declaration).len(), 1);
     let after_lifetime = at("core/src/a.rs", "fn f<'a>(x: &'a str) { std::fs::read(x); }\n");
     assert_eq!(ambient_words(&after_lifetime).len(), 1);
 }
