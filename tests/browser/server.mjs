@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import tls from 'node:tls';
@@ -24,14 +23,15 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
 
 export class Server {
   /**
-   * Starts a server and waits until it listens.
+   * Starts a server and waits until it listens; its settings and its log go to `folder`.
    *
    * `codecs` is the property of that name. `addresses` go into SDP; the server binds all of them
    * and 127.0.0.1. `edge` makes the server an origin that pushes to that one. `secure` makes that
    * link use TLS, pinned to the edge's certificate. `pages` is 'sdk' or 'own'.
    */
   static async start({ runtime, folder, name, codecs, pages, addresses, edge, secure }) {
-    const config = fs.mkdtempSync(path.join(os.tmpdir(), `distributary-${name}-`));
+    const config = path.join(folder, name);
+    fs.mkdirSync(config);
     const bound = [...new Set(['127.0.0.1', ...addresses])];
     const properties = {
       ip: addresses.join(','),
@@ -59,7 +59,7 @@ export class Server {
       stdio: ['ignore', 'pipe', log],
     });
     fs.closeSync(log);
-    const server = new Server(name, child, config);
+    const server = new Server(name, child);
     try {
       await server.#ready();
     } catch (error) {
@@ -70,14 +70,12 @@ export class Server {
   }
 
   #child;
-  #config;
   #stdout = [];
   #ended;
 
-  constructor(name, child, config) {
+  constructor(name, child) {
     this.name = name;
     this.#child = child;
-    this.#config = config;
     this.#ended = new Promise((resolve) => {
       child.once('error', (error) => resolve(error.message));
       child.once('exit', (code, signal) => resolve(code ?? signal));
@@ -111,7 +109,6 @@ export class Server {
     const late = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
     const end = await this.#ended;
     clearTimeout(late);
-    fs.rmSync(this.#config, { recursive: true, force: true });
     assert.equal(end, 0, `${this.name}: SIGTERM should end it within ${STOP_MS} ms, with 0`);
     assert.equal(this.#stdout.length, 1, `${this.name}: stdout is for the ready line alone`);
   }
