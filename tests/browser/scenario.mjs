@@ -188,6 +188,7 @@ class Stage {
   #pages = new Map();
   #servers = [];
   #pictures = 0;
+  #uncaught = [];
 
   constructor(test, name) {
     this.#test = test;
@@ -204,7 +205,10 @@ class Stage {
 
   async open(browser, name, url) {
     const file = path.join(this.folder, `${name}.log`);
-    const page = await browser.open(url, (line) => fs.appendFileSync(file, `${line}\n`));
+    const page = await browser.open(url, (line) => {
+      fs.appendFileSync(file, `${line}\n`);
+      if (line.startsWith('uncaught ')) this.#uncaught.push(`${name}: ${line}`);
+    });
     this.#pages.set(name, page);
     return page;
   }
@@ -230,6 +234,8 @@ class Stage {
       await attempt(page.close());
     }
     for (const server of this.#servers.reverse()) await attempt(server.stop());
-    if (passed && failures.length > 0) throw failures[0];
+    if (!passed) return;
+    if (failures.length > 0) throw failures[0];
+    assert.deepEqual(this.#uncaught, [], 'exceptions that the pages did not catch');
   }
 }
