@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use distributary_core::config::Config;
-use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId};
+use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId, ShardMessage};
 
 use crate::mailbox::{self, Bell};
 use crate::node::{Inbox, Letter, Mailbox, RunError, ShardStart, StartError, log_event};
@@ -180,7 +180,7 @@ impl ShardLoop {
     fn post(
         &self,
         to: ShardId,
-        message: distributary_core::ShardMessage,
+        message: ShardMessage,
         mailboxes: &[Mailbox],
     ) -> Result<(), RunError> {
         let mailbox = mailboxes.get(usize::from(to.0)).expect("shards know how many they are");

@@ -189,7 +189,9 @@ impl Tcp {
 
     /// Ends a connection, or the attempt to make one.
     pub(crate) fn close(&mut self, conn: ConnId, how: Linger, shard: &mut Shard, now: Instant) {
-        self.dialing.remove(&conn);
+        if self.dialing.remove(&conn).is_some() {
+            return discard(conn, shard);
+        }
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         match how {
             Linger::Flush => {
@@ -317,14 +319,19 @@ impl Tcp {
         }
     }
 
-    /// Ends a connection that the shard closed, and takes what is left of its bytes off the shard.
+    /// Ends a connection that the shard closed.
     fn forget_closing(&mut self, conn: ConnId, shard: &mut Shard) {
         if self.connections.remove(&conn).is_some() {
-            let left = shard.outgoing(conn).len();
-            if left > 0 {
-                shard.wrote(conn, left);
-            }
+            discard(conn, shard);
         }
+    }
+}
+
+/// Takes what is left of a closed connection's bytes off the shard.
+fn discard(conn: ConnId, shard: &mut Shard) {
+    let left = shard.outgoing(conn).len();
+    if left > 0 {
+        shard.wrote(conn, left);
     }
 }
 
