@@ -1,0 +1,240 @@
+//! The command line that every server binary has, and the process around a node.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::demo;
+use super::error::{RunError, StartError};
+use super::folder::Folder;
+use super::plan::Plan;
+use super::running::Running;
+
+/// How often a waiting process looks whether its node ended by itself.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Starts a node from a plan: what one runtime does differently from another.
+pub type Start = fn(Plan) -> Result<Running, StartError>;
+
+/// A WebRTC CDN: publish once to an origin, play from any edge
+#[derive(Debug, Parser)]
+#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    /// The folder with flashphoner.properties and, on an origin, loadbalancing.xml
+    #[arg(long, value_name = "DIR", required = true)]
+    config: Option<PathBuf>,
+    /// Override a property; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    overrides: Vec<(String, String)>,
+    /// Say whether the settings are fine, and exit
+    #[arg(long)]
+    check: bool,
+    /// How the log on stderr is written; the variable RUST_LOG says what is in it
+    #[arg(long, value_enum, default_value_t = Log::Text, global = true)]
+    log: Log,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an origin and an edge on this machine and say which pages to open
+    Demo {
+        /// End by itself after so long
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Log {
+    Text,
+    Json,
+}
+
+/// Runs a server binary: reads the command line, does what it says, and answers with the
+/// process's exit code: 0 after a stop in good order, 1 after a failure, 2 for a wrong line.
+pub fn run(name: &'static str, start: Start) -> ExitCode {
+    let command = CommandLine::command().name(name).bin_name(name);
+    let line = match CommandLine::from_arg_matches(&command.get_matches()) {
+        Ok(line) => line,
+        Err(error) => error.exit(),
+    };
+    write_log(line.log);
+    let result = match (line.command, line.config) {
+        (Some(Command::Demo { seconds }), _) => show(start, seconds),
+        (None, Some(folder)) if line.check => check(&folder, &line.overrides),
+        (None, Some(folder)) => serve(start, &folder, &line.overrides),
+        (None, None) => unreachable!("the command line requires one of them"),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the process ends with a failure.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+fn check(folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
+    let folder = Folder::read(folder, overrides)?;
+    for warning in folder.warnings() {
+        warn!("{}", warning.0);
+    }
+    folder.check()?;
+    writeln!(io::stderr(), "the settings are fine")?;
+    Ok(())
+}
+
+fn serve(start: Start, folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
+    let signals = Interrupts::new()?;
+    let folder = Folder::read(folder, overrides)?;
+    for warning in folder.warnings() {
+        warn!("{}", warning.0);
+    }
+    let node = start(folder.plan()?)?;
+    say(&node.ready_line())?;
+    signals.watch(vec![node], None)
+}
+
+fn show(start: Start, seconds: Option<u64>) -> Result<(), Failure> {
+    let signals = Interrupts::new()?;
+    let demo = demo::start(start)?;
+    say(&demo.pages)?;
+    signals.watch(vec![demo.origin, demo.edge], seconds.map(Duration::from_secs))
+}
+
+fn say(text: &str) -> Result<(), io::Error> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// The signals that the process heeds, from its first moment on.
+struct Interrupts {
+    arrived: Receiver<i32>,
+    /// Once set, the next signal ends the process on the spot.
+    impatient: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self, StartError> {
+        let failed = |source| StartError::System { what: "cannot listen to signals", source };
+        let impatient = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&impatient))
+                .map_err(failed)?;
+        }
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let (sender, arrived) = channel();
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    if sender.send(signal).is_err() {
+                        return;
+                    }
+                }
+            })
+            .map_err(failed)?;
+        Ok(Self { arrived, impatient })
+    }
+
+    /// Stops the nodes at SIGINT, at SIGTERM, or after `time`; ends as well when one of them
+    /// ends by itself, which is a failure of it.
+    fn watch(&self, mut nodes: Vec<Running>, time: Option<Duration>) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            match self.arrived.recv_timeout(LOOK_INTERVAL) {
+                Ok(SIGHUP) => warn!(
+                    "SIGHUP: settings and certificates are read at start only; restart to have \
+                     changes take effect"
+                ),
+                Ok(_) => break,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if time.is_some_and(|time| began.elapsed() >= time) {
+                break;
+            }
+            for node in &mut nodes {
+                if let Some(outcome) = node.wait(Duration::ZERO) {
+                    return Ok(outcome?);
+                }
+            }
+        }
+        info!("draining; a second signal ends it at once");
+        self.impatient.store(true, Ordering::SeqCst);
+        let outcomes: Vec<_> = nodes.iter_mut().map(Running::stop).collect();
+        outcomes.into_iter().collect::<Result<(), _>>()?;
+        Ok(())
+    }
+}
+
+fn write_log(log: Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match log {
+        Log::Text => subscriber.init(),
+        Log::Json => subscriber.json().init(),
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_folder_or_a_demo_is_required() {
+        assert!(CommandLine::try_parse_from(["x"]).is_err());
+        assert!(CommandLine::try_parse_from(["x", "--check"]).is_err());
+        let line = CommandLine::try_parse_from(["x", "demo", "--seconds", "3"]).unwrap();
+        assert!(matches!(line.command, Some(Command::Demo { seconds: Some(3) })));
+    }
+
+    #[test]
+    fn overrides_are_split_at_the_first_sign() {
+        let line =
+            CommandLine::try_parse_from(["x", "--config", ".", "--set", "a.b = c=d"]).unwrap();
+        assert_eq!(line.overrides, [("a.b".to_owned(), "c=d".to_owned())]);
+        assert!(CommandLine::try_parse_from(["x", "--config", ".", "--set", "=d"]).is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! A media socket as a shard sees it: runs in, runs out, plain addresses.
+//!
+//! `quinn-udp` does the work: it batches system calls, splits and joins runs in the kernel where
+//! that can (GSO, GRO), and tells which of our addresses a datagram came to. When a socket is
+//! ready, and how one waits for that, is the runtime's part.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use distributary_core::{Flow, Transmit};
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+
+/// Runs taken in with one system call. Each needs room for the largest run there is.
+const RUNS: usize = 16;
+const RUN_BYTES: usize = 65_536;
+
+/// Addresses of our own that are remembered, beyond which none are learnt.
+const OWN_ADDRESSES_MAX: usize = 64;
+
+/// What is known about a media socket, and room for what it receives.
+pub struct Datagrams {
+    state: UdpSocketState,
+    /// Where the socket is bound, as the kernel writes it.
+    bound: SocketAddr,
+    /// Addresses that this machine has: the only ones that can be given as a source.
+    own: Vec<IpAddr>,
+    /// If not empty, datagrams to other addresses than these are not for us.
+    only: Arc<[IpAddr]>,
+    room: Box<[u8]>,
+    met: [RecvMeta; RUNS],
+    received: usize,
+}
+
+impl Datagrams {
+    /// Sets `socket` up for runs and looks up what the kernel can do.
+    ///
+    /// `own` are the addresses that the machine is known to have. `only`, if not empty, are those
+    /// that datagrams may come to; others are dropped.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn new(socket: &UdpSocket, own: &[IpAddr], only: Arc<[IpAddr]>) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(socket))?;
+        let bound = socket.local_addr()?;
+        Ok(Self {
+            state,
+            bound,
+            own: own.to_vec(),
+            only,
+            room: vec![0; RUNS * RUN_BYTES].into_boxed_slice(),
+            met: [RecvMeta::default(); RUNS],
+            received: 0,
+        })
+    }
+
+    /// The number of datagrams that one run may have when it is sent. It drops to 1 when the
+    /// kernel turns out not to split runs after all.
+    pub fn segments_max(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Receives up to 16 runs; [`Datagrams::runs`] has them until the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] when nothing is there. Other errors are news of datagrams
+    /// that were sent earlier and may be ignored.
+    pub fn receive<'s>(&mut self, socket: impl Into<UdpSockRef<'s>>) -> io::Result<()> {
+        self.received = 0;
+        let mut rooms = self.room.chunks_mut(RUN_BYTES).map(IoSliceMut::new);
+        let mut rooms: [IoSliceMut<'_>; RUNS] =
+            std::array::from_fn(|_| rooms.next().expect("room is RUNS times RUN_BYTES"));
+        self.received = self.state.recv(socket.into(), &mut rooms, &mut self.met)?;
+        for met in self.met.iter().take(self.received) {
+            if let Some(ip) = met.dst_ip.map(plain)
+                && !self.own.contains(&ip)
+                && self.own.len() < OWN_ADDRESSES_MAX
+            {
+                self.own.push(ip);
+            }
+        }
+        Ok(())
+    }
+
+    /// The runs received last: flow, bytes and stride.
+    pub fn runs(&self) -> impl Iterator<Item = (Flow, &[u8], usize)> {
+        let rooms = self.room.chunks(RUN_BYTES);
+        self.met.iter().zip(rooms).take(self.received).filter_map(|(met, room)| {
+            let ip = plain(met.dst_ip.unwrap_or_else(|| self.bound.ip()));
+            if !self.only.is_empty() && !self.only.contains(&ip) {
+                return None;
+            }
+            let bytes = room.get(..met.len)?;
+            let flow = Flow {
+                local: SocketAddr::new(ip, self.bound.port()),
+                remote: plain_socket_addr(met.addr),
+            };
+            // An empty datagram says nothing and has no stride.
+            (met.stride > 0 && !bytes.is_empty()).then_some((flow, bytes, met.stride))
+        })
+    }
+
+    /// Sends one run.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] when the kernel has no room: the run can be sent again when
+    /// the socket is writable. Any other error means that the run is lost, as datagrams may be.
+    pub fn send<S>(&self, socket: &S, transmit: &Transmit, run: &[u8]) -> io::Result<()>
+    where
+        for<'s> &'s S: Into<UdpSockRef<'s>>,
+    {
+        let local = transmit.flow.local.ip();
+        let datagram = |contents, segment_size| quinn_udp::Transmit {
+            destination: self.kernel_socket_addr(transmit.flow.remote),
+            ecn: None,
+            contents,
+            segment_size,
+            // A public address that a router in front of us maps to ours is no source here.
+            src_ip: self.own.contains(&local).then(|| self.kernel_ip(local)),
+        };
+        let segments = (transmit.segment < run.len()).then_some(transmit.segment);
+        match self.state.try_send(socket.into(), &datagram(run, segments)) {
+            // The kernel cannot split this run, so its datagrams go one by one.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock && segments.is_some() => {
+                for segment in run.chunks(transmit.segment.max(1)) {
+                    self.state.try_send(socket.into(), &datagram(segment, None))?;
+                }
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// The far end as the socket's address family writes it.
+    fn kernel_socket_addr(&self, addr: SocketAddr) -> SocketAddr {
+        match addr {
+            SocketAddr::V4(v4) if self.bound.is_ipv6() => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            SocketAddr::V4(_) | SocketAddr::V6(_) => addr,
+        }
+    }
+
+    fn kernel_ip(&self, ip: IpAddr) -> IpAddr {
+        self.kernel_socket_addr(SocketAddr::new(ip, 0)).ip()
+    }
+}
+
+impl fmt::Debug for Datagrams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datagrams").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}
+
+/// An address as the core wants it: an IPv4 address that a socket of both families wrote as IPv6
+/// (RFC 4291, section 2.5.5.2) becomes IPv4 again.
+pub fn plain(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+/// [`plain`] for an address with a port.
+pub fn plain_socket_addr(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        // As it is, with its scope.
+        IpAddr::V6(_) => addr,
+    }
+}

@@ -1,0 +1,209 @@
+//! A node whose shards run, each on its thread.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use distributary_core::config::{Config, Listening};
+use distributary_core::{Command, ShardId};
+use tracing::{error, info, warn};
+
+use super::bind::port_key;
+use super::certificate::fingerprint;
+use super::cpu;
+use super::error::{RunError, StartError};
+use super::mailbox::{Letter, Mailbox};
+
+/// How long bytes that a shard left behind may take to be written, on top of the shard's own
+/// time to drain.
+const FLUSH: Duration = Duration::from_secs(6);
+
+/// How long a shard may take to notice that it is halted.
+const HALT: Duration = Duration::from_secs(2);
+
+/// A node whose shards run. Dropping it ends them without goodbyes.
+#[derive(Debug)]
+pub struct Running {
+    config: Arc<Config>,
+    fingerprint: String,
+    mailboxes: Arc<[Mailbox]>,
+    /// Those that did not end yet.
+    threads: Vec<(ShardId, JoinHandle<()>)>,
+    ended: Receiver<(ShardId, Result<(), RunError>)>,
+    ending: Sender<(ShardId, Result<(), RunError>)>,
+    /// What the first shard that failed said.
+    failure: Option<RunError>,
+    /// Dropped to end the thread that reports the processors' load.
+    _cpu: Option<Sender<()>>,
+}
+
+impl Running {
+    /// A node that has no thread yet: [`Running::spawn`] gives it one for each mailbox.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::System`] if the system gives no thread.
+    pub fn new(config: Arc<Config>, mailboxes: Arc<[Mailbox]>) -> Result<Self, StartError> {
+        let (ending, ended) = channel();
+        let fingerprint = fingerprint(&config.tls);
+        info!("SHA-256 fingerprint of the certificate: {fingerprint}");
+        let mut cpu = None;
+        if let Some(first) = mailboxes.first().cloned() {
+            let (stop, stopped) = channel();
+            thread::Builder::new()
+                .name("cpu-load".to_owned())
+                .spawn(move || cpu::report(&first, &stopped))
+                .map_err(no_thread)?;
+            cpu = Some(stop);
+        }
+        Ok(Self {
+            config,
+            fingerprint,
+            mailboxes,
+            threads: Vec::new(),
+            ended,
+            ending,
+            failure: None,
+            _cpu: cpu,
+        })
+    }
+
+    /// Puts a shard on a thread. When one fails, all are halted.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::System`] if the system gives no thread.
+    pub fn spawn(
+        &mut self,
+        shard: ShardId,
+        body: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let ending = self.ending.clone();
+        let mailboxes = Arc::clone(&self.mailboxes);
+        let thread = thread::Builder::new()
+            .name(format!("shard-{shard}"))
+            .spawn(move || {
+                // What a panic leaves half done dies with the shard.
+                let outcome =
+                    catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(RunError::Panicked(shard)));
+                if let Err(problem) = &outcome {
+                    error!(%shard, "the node stops: {problem}");
+                    halt(&mailboxes);
+                }
+                // Nobody listens any more if the node was given up as hanging.
+                let _ = ending.send((shard, outcome));
+            })
+            .map_err(no_thread)?;
+        self.threads.push((shard, thread));
+        Ok(())
+    }
+
+    /// Where the node listens, as bound.
+    pub fn listening(&self) -> &[Listening] {
+        &self.config.listening
+    }
+
+    /// The media port of each shard, as bound.
+    pub fn media(&self) -> &[SocketAddr] {
+        &self.config.media
+    }
+
+    /// The SHA-256 of the node's certificate, as `<fingerprint>` wants it.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    /// The line that says where the node listens: `ready`, then `ws=ADDR:PORT` and so on for
+    /// what is on, `media=ADDR:PORT,PORT…` and `node=NAME`.
+    pub fn ready_line(&self) -> String {
+        ready_line(&self.config)
+    }
+
+    /// Waits, at most so long, until every shard has ended by itself.
+    ///
+    /// `None`: some still run. An error is the first that a shard ended with.
+    pub fn wait(&mut self, at_most: Duration) -> Option<Result<(), RunError>> {
+        let deadline = Instant::now() + at_most;
+        while !self.threads.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (shard, outcome) = self.ended.recv_timeout(left).ok()?;
+            if let Some(index) = self.threads.iter().position(|(id, _)| *id == shard) {
+                let (_, thread) = self.threads.swap_remove(index);
+                // It said its last word, so this does not wait, and its panic was caught.
+                let _ = thread.join();
+            }
+            self.failure = self.failure.take().or(outcome.err());
+        }
+        Some(self.failure.take().map_or(Ok(()), Err))
+    }
+
+    /// Drains the node and waits for its end: new far sides are refused, the others are told,
+    /// and what is left after the drain's time limit is cut off.
+    ///
+    /// # Errors
+    ///
+    /// What a shard ended with, if not in good order.
+    pub fn stop(&mut self) -> Result<(), RunError> {
+        for mailbox in self.mailboxes.iter() {
+            // A shard whose mailbox is full is halted below.
+            let _ = mailbox.post(Letter::Command(Command::Drain));
+        }
+        if let Some(outcome) = self.wait(self.config.limits.drain_timeout + FLUSH) {
+            return outcome;
+        }
+        warn!("{} shards did not drain in time and are cut off", self.threads.len());
+        self.halt()
+    }
+
+    fn halt(&mut self) -> Result<(), RunError> {
+        halt(&self.mailboxes);
+        let outcome = self.wait(HALT);
+        for (shard, _) in self.threads.drain(..) {
+            error!(%shard, "does not answer and is left behind");
+        }
+        outcome.unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            // Whoever drops a node has no use for its last error, which is logged.
+            let _ = self.halt();
+        }
+    }
+}
+
+fn halt(mailboxes: &[Mailbox]) {
+    for mailbox in mailboxes {
+        // A full mailbox belongs to a shard that hangs; it is left behind.
+        let _ = mailbox.post(Letter::Halt);
+    }
+}
+
+fn no_thread(source: std::io::Error) -> StartError {
+    StartError::System { what: "cannot start a thread", source }
+}
+
+fn ready_line(config: &Config) -> String {
+    let mut line = "ready".to_owned();
+    for Listening { service, addr } in &config.listening {
+        let name = port_key(*service).trim_end_matches(".port");
+        // With several addresses to bind, the first one of each kind stands for all.
+        if !line.contains(&format!(" {name}=")) {
+            let _ = write!(line, " {name}={addr}");
+        }
+    }
+    for (index, addr) in config.media.iter().enumerate() {
+        let _ = match index {
+            0 => write!(line, " media={addr}"),
+            _ => write!(line, ",{}", addr.port()),
+        };
+    }
+    let _ = write!(line, " node={}", config.node);
+    line
+}

@@ -1,0 +1,201 @@
+//! One shard and its sockets: wait, tell the shard, do what it asks, wait again.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use distributary_core::config::Config;
+use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId, ShardMessage};
+
+use crate::mailbox::{self, Bell};
+use crate::node::{Inbox, Letter, Mailbox, RunError, ShardStart, StartError, log_event};
+use crate::resolver::Resolver;
+use crate::tcp::Tcp;
+use crate::udp::Udp;
+
+/// Batches of datagrams and letters taken in one turn, before the shard's answers go out.
+const BATCHES_A_TURN: usize = 8;
+const LETTERS_A_TURN: usize = 256;
+
+/// One shard and its sockets.
+#[derive(Debug)]
+pub(crate) struct ShardLoop {
+    id: ShardId,
+    config: Arc<Config>,
+    shard: Shard,
+    send: SendBuffer,
+    /// The segments that `send` was made for.
+    segments: usize,
+    udp: Udp,
+    tcp: Tcp,
+    resolver: Resolver,
+    inbox: Inbox,
+    bell: Arc<Bell>,
+    events: Option<Sender<(ShardId, Event)>>,
+    /// Whether a budget ran out in the last turn, so that there is more to do at once.
+    more: bool,
+    /// Whether the shard is drained, so that the loop ends with the last byte.
+    drained: bool,
+}
+
+impl ShardLoop {
+    /// Makes a shard, and a loop around it. Must be called inside the runtime.
+    pub(crate) fn new(
+        start: ShardStart,
+        config: Arc<Config>,
+        events: Option<Sender<(ShardId, Event)>>,
+    ) -> Result<(Self, Mailbox), StartError> {
+        let failed = |source| StartError::System { what: "cannot watch a socket", source };
+        let ShardStart { id, media, datagrams, listeners, seed, epoch } = start;
+        let (mailbox, inbox, bell) = mailbox::open();
+        let udp = Udp::new(media, datagrams).map_err(failed)?;
+        let tcp = Tcp::new(listeners).map_err(failed)?;
+        let segments = udp.segments_max();
+        let shard_loop = Self {
+            id,
+            shard: Shard::new(Arc::clone(&config), id, seed, epoch),
+            config,
+            send: SendBuffer::new(segments),
+            segments,
+            udp,
+            tcp,
+            resolver: Resolver::new(mailbox.clone()),
+            inbox,
+            bell,
+            events,
+            more: false,
+            drained: false,
+        };
+        Ok((shard_loop, mailbox))
+    }
+
+    pub(crate) fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Runs until the shard is drained or halted.
+    pub(crate) async fn run(mut self, mailboxes: &[Mailbox]) -> Result<(), RunError> {
+        let mut timer = self.carry_out(mailboxes)?;
+        loop {
+            self.wait(timer).await;
+            let now = Instant::now();
+            if timer.is_some_and(|deadline| deadline <= now) {
+                self.shard.handle_input(now, Input::Timeout);
+            }
+            if self.take_letters(now) {
+                return Ok(());
+            }
+            self.take_datagrams(now);
+            self.tcp.turn(&mut self.shard, now);
+            timer = self.carry_out(mailboxes)?;
+            if self.drained && !self.tcp.is_flushing() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for a socket, a letter or a deadline; not at all while there is more to do.
+    async fn wait(&mut self, timer: Option<Instant>) {
+        let deadline =
+            [timer, self.udp.deadline(), self.tcp.deadline()].into_iter().flatten().min();
+        let due = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if due || self.more || self.tcp.has_work() {
+            // Lets the runtime look at the sockets and the tasks run.
+            return tokio::task::yield_now().await;
+        }
+        let sleep = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.bell.rung() => {}
+            () = self.udp.ready() => {}
+            () = self.tcp.ready() => {}
+            () = sleep => {}
+        }
+    }
+
+    /// Hands the shard its letters. Tells whether one of them says to halt.
+    fn take_letters(&mut self, now: Instant) -> bool {
+        self.inbox.open();
+        for _ in 0..LETTERS_A_TURN {
+            let input = match self.inbox.take() {
+                Some(Letter::Message { from, message }) => Input::Message { from, message },
+                Some(Letter::Command(command)) => Input::Command(command),
+                Some(Letter::Resolved { lookup, addrs }) => {
+                    let input = Input::Resolved { lookup, addrs: &addrs };
+                    self.shard.handle_input(now, input);
+                    continue;
+                }
+                Some(Letter::Halt) => return true,
+                None => {
+                    self.more = false;
+                    return false;
+                }
+            };
+            self.shard.handle_input(now, input);
+        }
+        self.more = true;
+        false
+    }
+
+    fn take_datagrams(&mut self, now: Instant) {
+        for _ in 0..BATCHES_A_TURN {
+            let Some(runs) = self.udp.receive() else { return };
+            for (flow, bytes, stride) in runs {
+                self.shard.handle_input(now, Input::Datagram { flow, bytes, stride });
+            }
+        }
+        self.more = true;
+    }
+
+    /// Does what the shard asks until it asks for nothing, or until the kernel has no room for
+    /// datagrams; then it asks for nothing more before there is. Answers when to call it again.
+    fn carry_out(&mut self, mailboxes: &[Mailbox]) -> Result<Option<Instant>, RunError> {
+        let now = Instant::now();
+        while self.udp.retry(&self.send, now) {
+            if self.udp.segments_max() < self.segments {
+                self.segments = self.udp.segments_max();
+                self.send = SendBuffer::new(self.segments);
+            }
+            match self.shard.poll_output(&mut self.send) {
+                Output::Transmit(transmit) => {
+                    let patience = self.config.limits.media_age_max;
+                    self.udp.send(&self.send, transmit, now, patience);
+                }
+                Output::Write(conn) => self.tcp.write(conn, &mut self.shard, now),
+                Output::Connect { conn, addr } => self.tcp.dial(conn, addr),
+                Output::Close { conn, how } => self.tcp.close(conn, how, &mut self.shard, now),
+                Output::Resolve { lookup, host } => self.resolver.resolve(lookup, host),
+                Output::Post { to, message } => self.post(to, message, mailboxes)?,
+                Output::Event(event) => self.tell(event),
+                Output::Timeout(deadline) => return Ok(deadline),
+            }
+        }
+        Ok(None)
+    }
+
+    fn post(
+        &self,
+        to: ShardId,
+        message: ShardMessage,
+        mailboxes: &[Mailbox],
+    ) -> Result<(), RunError> {
+        let mailbox = mailboxes.get(usize::from(to.0)).expect("shards know how many they are");
+        mailbox
+            .post(Letter::Message { from: self.id, message })
+            .map_err(|_| RunError::MailboxFull { to })
+    }
+
+    fn tell(&mut self, event: Event) {
+        log_event(self.id, &event);
+        self.drained |= event == Event::Drained;
+        if let Some(events) = &self.events
+            && events.send((self.id, event)).is_err()
+        {
+            self.events = None;
+        }
+    }
+}
