@@ -4,3 +4,4 @@ pub mod browser;
 pub mod page;
 pub mod sim;
 pub mod websocket;
+pub mod world;

@@ -167,6 +167,9 @@ impl Peer {
     }
 
     pub(super) fn due(&self) -> Instant {
+        if self.lost {
+            return self.rtc_due;
+        }
         self.sending
             .iter()
             .filter_map(|track| track.due)
