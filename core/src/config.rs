@@ -14,13 +14,21 @@ use crate::limits::Limits;
 use crate::pages::Pages;
 
 mod balancing;
+mod codecs;
+mod diagnostics;
+mod document;
+mod keys;
+mod loadbalancer;
+mod origins;
 mod properties;
 mod settings;
+mod spelling;
+mod values;
 
-pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, Mode};
-pub use settings::{
-    Congestion, KeepAlive, Port, Ports, Settings, SettingsError, SettingsFiles, Warning,
-};
+pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, FingerprintError, Mode};
+pub use diagnostics::{SettingsError, Warning};
+pub use keys::{Effect, KEYS, Key};
+pub use settings::{Congestion, KeepAlive, Port, Ports, Settings, SettingsFiles};
 
 /// Everything a shard is told at its birth. All shards of a node share one.
 #[derive(Clone, Debug)]
