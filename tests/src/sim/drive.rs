@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use distributary_core::{ConnId, Flow, Input, Linger, Output, ShardId, ShardMessage};
+use distributary_core::{ConnId, Flow, Hangup, Input, Linger, LookupId, Output};
+use distributary_core::{ShardId, ShardMessage, SocketId};
 
 use super::tcp::{End, Item};
 use super::{Event, SPINS_MAX, Sim};
@@ -58,6 +59,11 @@ impl Sim {
                     self.input(node, shard, Input::Message { from, message });
                 }
             }
+            Event::Bound { node, life, shard, socket, port } => {
+                if self.alive(node, life) {
+                    self.input(node, shard, Input::Bound { socket, port: Some(port) });
+                }
+            }
             Event::Failed { node, life, shard, conn, refused } => {
                 if self.alive(node, life) {
                     self.dial_failed(node, shard, conn, refused);
@@ -93,6 +99,7 @@ impl Sim {
                 Output::Write(conn) => self.pump_shard(node, shard, conn),
                 Output::Connect { conn, addr } => self.dial_shard(node, shard, conn, addr),
                 Output::Close { conn, how } => self.close_shard(node, shard, conn, how),
+                Output::Bind { socket } => self.bind(node, shard, socket),
                 Output::Resolve { lookup, host } => self.resolve(node, shard, lookup, &host),
                 Output::Post { to, message } => self.post_message(node, shard, to, message),
                 Output::Event(fact) => {
@@ -166,12 +173,22 @@ impl Sim {
     }
 
     fn sender(&self, node: usize, shard: usize, flow: Flow) -> SocketAddr {
-        let media = self.nodes.get(node).expect("it just spoke").media(shard);
-        if flow.local.ip().is_unspecified() || flow.local.port() != media.port() {
-            media
-        } else {
-            flow.local
+        let node = self.nodes.get(node).expect("it just spoke");
+        let port = flow.local.port();
+        assert_eq!(node.shard_at(port), Some(shard), "sent from {}, which it has not", flow.local);
+        SocketAddr::new(node.ip, port)
+    }
+
+    fn bind(&mut self, node: usize, shard: usize, socket: SocketId) {
+        self.ports_used += 1;
+        let port = 10_000 + self.ports_used % 10_000;
+        let now = self.now;
+        let Some(host) = self.nodes.get_mut(node) else { return };
+        let life = host.life;
+        if let Some(slot) = host.shards.get_mut(shard) {
+            slot.sockets.push(port);
         }
+        self.schedule(now, Event::Bound { node, life, shard, socket, port });
     }
 
     /// Sends a datagram, or loses it.
@@ -190,8 +207,8 @@ impl Sim {
     fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.note(format_args!("udp {from} > {to} {}", bytes.len()));
         let shard = self.nodes.iter().enumerate().find_map(|(index, node)| {
-            let shard = node.config.media.iter().position(|media| *media == to)?;
-            node.up.then_some((index, shard))
+            let here = node.up && node.ip == to.ip();
+            Some((index, here.then(|| node.shard_at(to.port())).flatten()?))
         });
         if let Some((node, shard)) = shard {
             if !bytes.is_empty() {
@@ -217,13 +234,7 @@ impl Sim {
         self.schedule(at, Event::Message { node, life, shard: target, from, message });
     }
 
-    fn resolve(
-        &mut self,
-        node: usize,
-        shard: usize,
-        lookup: distributary_core::LookupId,
-        host: &str,
-    ) {
+    fn resolve(&mut self, node: usize, shard: usize, lookup: LookupId, host: &str) {
         let addrs = match host.parse() {
             Ok(addr) => vec![addr],
             Err(_) if self.nameless.contains(host) => Vec::new(),
@@ -252,11 +263,7 @@ impl Sim {
             }
             Linger::Abort => {
                 if let Some((connection, side)) = slot.conns.remove(&conn) {
-                    self.tcp_send(
-                        connection,
-                        1 - side,
-                        Item::End(distributary_core::Hangup::Reset),
-                    );
+                    self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
                     self.forget(connection, side);
                 }
             }

@@ -18,7 +18,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_core::{Command, Epoch, Event as Fact, Input, LookupId, ShardId, ShardMessage};
+use distributary_core::{
+    Command, Epoch, Event as Fact, Input, LookupId, ShardId, ShardMessage, SocketId,
+};
 use str0m::config::CryptoProvider;
 
 use self::node::Node;
@@ -89,6 +91,7 @@ enum Event {
     Tcp { connection: usize, side: usize },
     Resolved { node: usize, life: u32, shard: usize, lookup: LookupId, addrs: Vec<IpAddr> },
     Message { node: usize, life: u32, shard: usize, from: ShardId, message: ShardMessage },
+    Bound { node: usize, life: u32, shard: usize, socket: SocketId, port: u16 },
     Failed { node: usize, life: u32, shard: usize, conn: distributary_core::ConnId, refused: bool },
 }
 

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use distributary_core::config::{
-    Balancing, Config, Congestion, Distribution, EdgeNode, KeepAlive, Listening, Mode, Port, Ports,
-    Settings, TlsIdentity,
-};
+use distributary_core::config::{Config, Listening, Settings, SettingsFiles, TlsIdentity};
 use distributary_core::{ConnId, Epoch, Event, Limits, Pages, SendBuffer, Service, Shard, ShardId};
 
 use super::crypto;
+use super::random::fnv1a;
 
 /// Ports of every simulated node.
 pub const WS_PORT: u16 = 8080;
@@ -34,8 +31,8 @@ pub struct Plan {
     pub limits: Limits,
     /// What protects its media.
     pub srtp: crypto::Srtp,
-    /// Names of video and audio codecs, best first.
-    pub codecs: Vec<String>,
+    /// More lines of `flashphoner.properties`, which win over the simulation's own.
+    pub properties: String,
 }
 
 impl Plan {
@@ -47,7 +44,7 @@ impl Plan {
             edges: Vec::new(),
             limits: Limits::default(),
             srtp: crypto::Srtp::Null,
-            codecs: ["opus", "h264", "vp8"].map(str::to_owned).to_vec(),
+            properties: String::new(),
         }
     }
 
@@ -55,6 +52,14 @@ impl Plan {
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
         self.shards = shards;
+        self
+    }
+
+    /// The same with one more line of `flashphoner.properties`.
+    #[must_use]
+    pub fn with(mut self, line: &str) -> Self {
+        self.properties.push_str(line);
+        self.properties.push('\n');
         self
     }
 
@@ -87,6 +92,8 @@ pub(super) struct Slot {
     /// The earliest wake-up that is in the queue.
     pub(super) armed: Option<Instant>,
     pub(super) accepted: u64,
+    /// Ports of the sockets that it asked for.
+    pub(super) sockets: Vec<u16>,
     pub(super) conns: BTreeMap<ConnId, (usize, usize)>,
     /// Connections that were closed under `Linger::Flush` and still have bytes.
     pub(super) flushing: Vec<ConnId>,
@@ -114,6 +121,7 @@ impl Node {
                 due: Some(epoch.instant),
                 armed: None,
                 accepted: 0,
+                sockets: Vec::new(),
                 conns: BTreeMap::new(),
                 flushing: Vec::new(),
                 spins: 0,
@@ -128,6 +136,12 @@ impl Node {
             .iter()
             .find(|listening| self.up && listening.addr.port() == port)
             .map(|listening| listening.service)
+    }
+
+    /// Which shard has a socket at a port.
+    pub(super) fn shard_at(&self, port: u16) -> Option<usize> {
+        let media = self.config.media.iter().position(|media| media.port() == port);
+        media.or_else(|| self.shards.iter().position(|slot| slot.sockets.contains(&port)))
     }
 
     pub(super) fn media(&self, shard: usize) -> SocketAddr {
@@ -153,71 +167,36 @@ fn config(plan: &Plan, ip: IpAddr) -> Config {
         addresses: vec![ip],
         tls: tls(),
         link_roots: Vec::new(),
-        dtls: match plan.srtp {
-            crypto::Srtp::Null | crypto::Srtp::Real => {
-                crypto::certificate(super::random::fnv1a(&[plan.name.as_bytes()]))
-            }
-        },
+        dtls: crypto::certificate(fnv1a(&[plan.name.as_bytes()])),
         crypto: crypto::provider(plan.srtp),
         pages: Pages::default(),
         limits: plan.limits.clone(),
     }
 }
 
+/// Reads the two files that the plan's operator would have written.
 fn settings(plan: &Plan, ip: IpAddr) -> Settings {
-    let number = |port| Port::Number(NonZeroU16::new(port).expect("a port is not 0"));
-    Settings {
-        ip: vec![ip],
-        ip_local: vec![ip],
-        ports: Ports {
-            ws: number(WS_PORT),
-            wss: Port::Off,
-            http: number(HTTP_PORT),
-            https: Port::Off,
-            page: Port::Off,
-        },
-        media_port_from: MEDIA_PORT,
-        media_port_to: MEDIA_PORT + plan.shards,
-        shards: NonZeroU16::new(plan.shards),
-        balancing: (!plan.edges.is_empty()).then(|| balancing(plan)),
-        codecs: plan.codecs.clone(),
-        keep_alive: Some(KeepAlive { interval: Duration::from_secs(5), probes: 10 }),
-        congestion: Congestion { bitrate_min: 30_000, bitrate_max: 10_000_000, twcc: true },
-        periodic_keyframes: false,
-        udp_receive_bytes: 131_072,
-        udp_send_bytes: 131_072,
-        allow_domains: Vec::new(),
-        publisher_grace: Duration::from_secs(5),
-        link_grace: Duration::from_secs(90),
-        play_wait: Duration::from_secs(1),
-        cdn_require_tls: false,
-        cdn_ca: None,
-        client_dir: None,
-        tls_files: None,
+    let mut properties = format!(
+        "ip={ip}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\nhttp.port={HTTP_PORT}\n\
+         https.port=off\npage.port=off\nmedia_port_from={MEDIA_PORT}\nmedia_port_to={}\n\
+         shards={}\nnode.id={}\nload_balancing_enabled={}\n",
+        MEDIA_PORT + plan.shards - 1,
+        plan.shards,
+        plan.name,
+        !plan.edges.is_empty(),
+    );
+    properties.push_str(&plan.properties);
+    let mut balancing = String::from("<loadbalancer stream_distribution=\"webrtc\">\n");
+    for (host, id) in plan.edges.iter().zip(1..) {
+        balancing.push_str(&format!("<node id=\"{id}\"><ip>{host}</ip></node>\n"));
     }
-}
-
-fn balancing(plan: &Plan) -> Balancing {
-    let port = |port| NonZeroU16::new(port).expect("a port is not 0");
-    Balancing {
-        mode: Mode::FewestCalls,
-        randomize: false,
-        distribution: Distribution::WebRtc,
-        nodes: plan
-            .edges
-            .iter()
-            .zip(1..)
-            .map(|(host, id)| EdgeNode {
-                id,
-                host: host.clone(),
-                ws: port(WS_PORT),
-                wss: port(8443),
-                flash: port(1935),
-                secure: false,
-                fingerprint: None,
-            })
-            .collect(),
-    }
+    balancing.push_str("</loadbalancer>\n");
+    let files = SettingsFiles {
+        properties: &properties,
+        balancing: (!plan.edges.is_empty()).then_some(balancing.as_str()),
+    };
+    let (settings, _) = Settings::parse(files, &[]).expect("a plan makes valid settings");
+    settings
 }
 
 /// Simulated nodes listen without TLS; a shard wants an identity all the same.
