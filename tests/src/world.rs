@@ -92,10 +92,6 @@ pub trait World {
     fn kill(&mut self, node: NodeId);
     /// Starts it again, with nothing remembered.
     fn restart(&mut self, node: NodeId);
-    /// Lets nothing through between two nodes.
-    fn partition(&mut self, a: NodeId, b: NodeId);
-    /// Lets everything through between them again.
-    fn heal(&mut self, a: NodeId, b: NodeId);
     /// Lets time pass.
     fn advance(&mut self, span: Duration);
     /// A party's browser.
@@ -123,4 +119,12 @@ pub trait World {
         }
         true
     }
+}
+
+/// A world whose network can be cut.
+pub trait Partition: World {
+    /// Lets nothing through between two nodes.
+    fn partition(&mut self, a: NodeId, b: NodeId);
+    /// Lets everything through between them again.
+    fn heal(&mut self, a: NodeId, b: NodeId);
 }

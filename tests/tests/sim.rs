@@ -5,7 +5,7 @@ use std::time::Duration;
 use distributary_tests::browser::{Codec, Session, Shape};
 use distributary_tests::sim::crypto::Srtp;
 use distributary_tests::sim::{Network, Plan, Sim};
-use distributary_tests::world::{NodeId, Party, Seen, World};
+use distributary_tests::world::{NodeId, Partition, Party, Seen, World};
 
 const SOON: Duration = Duration::from_secs(5);
 

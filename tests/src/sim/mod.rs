@@ -4,6 +4,7 @@
 //! pieces of any size; names may not resolve and hosts may die or be cut off. [`Sim`] is the
 //! network and the clock; [`World`](crate::world::World) is how tests speak of it.
 
+pub mod bare;
 pub mod crypto;
 mod drive;
 mod node;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Sim;
 use crate::browser::{Browser, Shape};
-use crate::world::{NodeId, Party, World};
+use crate::world::{NodeId, Partition, Party, World};
 
 impl World for Sim {
     fn publish(&mut self, node: NodeId, name: &str, shape: Shape) -> Party {
@@ -41,19 +41,21 @@ impl World for Sim {
         self.start_node(node.0);
     }
 
-    fn partition(&mut self, a: NodeId, b: NodeId) {
-        self.set_cut(self.node_ip(a.0), self.node_ip(b.0), true);
-    }
-
-    fn heal(&mut self, a: NodeId, b: NodeId) {
-        self.set_cut(self.node_ip(a.0), self.node_ip(b.0), false);
-    }
-
     fn advance(&mut self, span: Duration) {
         Self::advance(self, span);
     }
 
     fn browser(&self, party: &Party) -> &Browser {
         &self.page(party.page).browser
+    }
+}
+
+impl Partition for Sim {
+    fn partition(&mut self, a: NodeId, b: NodeId) {
+        self.set_cut(self.node_ip(a.0), self.node_ip(b.0), true);
+    }
+
+    fn heal(&mut self, a: NodeId, b: NodeId) {
+        self.set_cut(self.node_ip(a.0), self.node_ip(b.0), false);
     }
 }
