@@ -1,6 +1,8 @@
 //! The documented call flow, step by step and message by message, against both servers: publish on
 //! an origin, play on its edge, stop, stop publishing.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

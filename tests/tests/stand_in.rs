@@ -1,6 +1,8 @@
 //! The stand-in and the simulated cryptography, checked against plain str0m before anything of
 //! ours is checked against them.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

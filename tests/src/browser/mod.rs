@@ -441,7 +441,12 @@ impl Browser {
                     self.session = Session::Established;
                     self.outputs.extend(self.held.drain(..).map(Output::Text));
                 }
-                _ => self.complaints.push(format!("getUserData in {:?}", self.session)),
+                Session::Pending
+                | Session::Connected
+                | Session::Established
+                | Session::Disconnected => {
+                    self.complaints.push(format!("getUserData in {:?}", self.session));
+                }
             },
             "setRemoteSDP" => self.set_remote_sdp(now, data),
             "notifyStreamStatusEvent" => self.status_event(now, data),

@@ -143,10 +143,6 @@ impl Node {
         let media = self.config.media.iter().position(|media| media.port() == port);
         media.or_else(|| self.shards.iter().position(|slot| slot.sockets.contains(&port)))
     }
-
-    pub(super) fn media(&self, shard: usize) -> SocketAddr {
-        *self.config.media.get(shard).expect("every shard has a media port")
-    }
 }
 
 /// The address of the `n`th node.
