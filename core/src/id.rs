@@ -58,3 +58,24 @@ impl fmt::Display for ConnId {
 /// [`Output::Resolve`]: crate::Output::Resolve
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LookupId(pub u64);
+
+/// Names one UDP socket that a shard asked for with [`Output::Bind`].
+///
+/// [`Output::Bind`]: crate::Output::Bind
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SocketId(pub u32);
+
+/// Names one signaling connection of the node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct SessionId {
+    pub(crate) shard: ShardId,
+    pub(crate) conn: ConnId,
+}
+
+/// Names one WebRTC transport of the node; given out by shard 0, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct PeerId(pub(crate) u64);
+
+/// Names one stream of the node; given out by shard 0, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct StreamId(pub(crate) u64);

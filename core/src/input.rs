@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::id::{ConnId, LookupId, ShardId};
+use crate::id::{ConnId, LookupId, ShardId, SocketId};
 use crate::message::ShardMessage;
 
 /// One thing that happened outside the shard.
@@ -12,7 +12,7 @@ pub enum Input<'a> {
     ///
     /// [`Output::Timeout`]: crate::Output::Timeout
     Timeout,
-    /// One run of datagrams came in at the shard's media port.
+    /// One run of datagrams came in at the shard's media port, or at a socket it asked for.
     ///
     /// `bytes` holds datagrams of `stride` bytes each, the last one possibly shorter, as UDP
     /// receive offload delivers them; a single datagram has a `stride` of its own length.
@@ -55,6 +55,16 @@ pub enum Input<'a> {
         conn: ConnId,
         /// Why.
         cause: Hangup,
+    },
+    /// The answer to [`Output::Bind`].
+    ///
+    /// [`Output::Bind`]: crate::Output::Bind
+    Bound {
+        /// Which socket was asked for.
+        socket: SocketId,
+        /// Its port, by which its datagrams are told from those of the media port: it is the port
+        /// of [`Flow::local`]. `None`: no socket could be had.
+        port: Option<u16>,
     },
     /// The answer to [`Output::Resolve`].
     ///

@@ -15,7 +15,7 @@ mod shard;
 mod stream;
 
 pub use clock::Epoch;
-pub use id::{ConnId, LookupId, ShardId};
+pub use id::{ConnId, LookupId, ShardId, SocketId};
 pub use input::{Command, Flow, Hangup, Input, Service};
 pub use limits::Limits;
 pub use message::ShardMessage;

@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::id::{ConnId, LookupId, ShardId};
+use crate::id::{ConnId, LookupId, ShardId, SocketId};
 use crate::input::Flow;
 use crate::message::ShardMessage;
 
 /// One effect, or the word that there are no more for now.
 #[derive(Debug)]
 pub enum Output {
-    /// Send this run of datagrams from the shard's media port. It may be dropped.
+    /// Send this run of datagrams from the socket whose port is that of the flow's local end: the
+    /// shard's media port, or one that [`Output::Bind`] got. It may be dropped.
     Transmit(Transmit),
     /// [`Shard::outgoing`] became non-empty for this connection: write it when the socket takes
     /// it and say how much went with [`Shard::wrote`].
@@ -32,6 +33,15 @@ pub enum Output {
         conn: ConnId,
         /// What becomes of the outgoing bytes.
         how: Linger,
+    },
+    /// Open one more UDP socket, on any free port; answer with `Bound`. It stays for as long as
+    /// the shard lives.
+    ///
+    /// Peers that the shard dials need sockets of their own: two of them to the same media port
+    /// of the same node would otherwise share both ends, and DTLS could not tell them apart.
+    Bind {
+        /// The socket's number.
+        socket: SocketId,
     },
     /// Look up a host name; answer with `Resolved`, whatever happens.
     Resolve {

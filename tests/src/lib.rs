@@ -1,1 +1,11 @@
+//! What Distributary's tests are made of: a stand-in for browsers, a simulated network to put it
+//! in, and real processes to point it at.
 
+pub mod browser;
+pub mod client;
+pub mod http;
+pub mod page;
+pub mod process;
+pub mod sim;
+pub mod websocket;
+pub mod world;

@@ -1,0 +1,206 @@
+//! Reads an answer as a browser does, and says what a browser would not have taken.
+
+use str0m::Candidate;
+use str0m::config::Fingerprint;
+
+use super::offer::{Shape, payload_types};
+use super::payload::Codec;
+
+/// What an answer agreed to.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) ufrag: String,
+    pub(super) password: String,
+    pub(super) fingerprint: Fingerprint,
+    /// Whether we start the DTLS handshake (RFC 8842, section 5.3).
+    pub(super) dial: bool,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) lines: Vec<Line>,
+}
+
+/// One m-line of an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// Refused with port 0, or inactive.
+    pub(super) rejected: bool,
+    /// First payload type of the line that the offer had.
+    pub(super) codec: Option<Codec>,
+    /// The SSRCs announced: media, retransmission.
+    pub(super) ssrcs: Vec<u32>,
+    pub(super) rtx: Option<u32>,
+    /// The stream of `a=msid`.
+    pub(super) stream: Option<String>,
+}
+
+impl Answer {
+    /// Reads `sdp` as the answer to an offer of `shape`.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence, why `setRemoteDescription` would reject it or why no picture would show.
+    pub(super) fn read(sdp: &str, shape: &Shape, publishing: bool) -> Result<Self, String> {
+        if !sdp.contains("\r\n") || sdp.replace("\r\n", "").contains(['\r', '\n']) {
+            return Err("lines of SDP end in CRLF".into());
+        }
+        let mut sections: Vec<Vec<&str>> = vec![Vec::new()];
+        for line in sdp.lines() {
+            if line.starts_with("m=") {
+                sections.push(Vec::new());
+            }
+            sections.last_mut().expect("there is always one").push(line);
+        }
+        let session = sections.remove(0);
+        if session.first() != Some(&"v=0") {
+            return Err("SDP begins with v=0".into());
+        }
+        if sections.len() != shape.lines.len() {
+            return Err(format!("{} m-lines for {}", sections.len(), shape.lines.len()));
+        }
+        let mut lines = Vec::new();
+        for (mid, (section, offered)) in sections.iter().zip(&shape.lines).enumerate() {
+            let line = media(section, offered, mid, publishing)
+                .map_err(|problem| format!("m-line {mid}: {problem}"))?;
+            lines.push(line);
+        }
+        let live: Vec<usize> =
+            lines.iter().enumerate().filter(|(_, line)| !line.rejected).map(|(i, _)| i).collect();
+        let first = live.first().and_then(|mid| sections.get(*mid)).ok_or("all lines rejected")?;
+        let bundle = value(&session, "a=group:BUNDLE ").ok_or("no BUNDLE group")?;
+        let group: Vec<&str> = bundle.split(' ').collect();
+        if live.iter().any(|mid| !group.contains(&mid.to_string().as_str())) {
+            return Err(format!("BUNDLE group {bundle} leaves out a live m-line"));
+        }
+        one_stream(&lines, publishing)?;
+        transport(&session, first, lines)
+    }
+}
+
+fn transport(session: &[&str], section: &[&str], lines: Vec<Line>) -> Result<Answer, String> {
+    let either = |key: &str| value(section, key).or_else(|| value(session, key));
+    let fingerprint = either("a=fingerprint:").ok_or("no fingerprint")?;
+    let candidates: Vec<Candidate> = section
+        .iter()
+        .filter_map(|line| line.strip_prefix("a="))
+        .filter(|line| line.starts_with("candidate:"))
+        .map(|line| Candidate::from_sdp_string(line).map_err(|e| format!("{line}: {e}")))
+        .collect::<Result<_, _>>()?;
+    if candidates.is_empty() {
+        return Err("no candidates, and none can come later".into());
+    }
+    Ok(Answer {
+        ufrag: either("a=ice-ufrag:").ok_or("no ice-ufrag")?.into(),
+        password: either("a=ice-pwd:").ok_or("no ice-pwd")?.into(),
+        fingerprint: read_fingerprint(fingerprint).ok_or("fingerprint does not parse")?,
+        dial: match either("a=setup:") {
+            Some("passive") => true,
+            Some("active") => false,
+            other => return Err(format!("setup {other:?} is no role for an answer")),
+        },
+        candidates,
+        lines,
+    })
+}
+
+fn media(
+    section: &[&str],
+    offered: &[Codec],
+    mid: usize,
+    publishing: bool,
+) -> Result<Line, String> {
+    let video = offered.iter().any(|codec| codec.is_video());
+    let head = section.first().copied().unwrap_or_default();
+    let mut words = head.split(' ');
+    let kind = words.next().unwrap_or_default();
+    if kind != if video { "m=video" } else { "m=audio" } {
+        return Err(format!("{kind} has changed places"));
+    }
+    let port = words.next().unwrap_or_default();
+    let inactive = section.contains(&"a=inactive");
+    if value(section, "a=mid:") != Some(mid.to_string().as_str()) {
+        return Err("the mid differs from the offer's".into());
+    }
+    let mut line = Line {
+        rejected: port == "0" || inactive,
+        codec: None,
+        ssrcs: Vec::new(),
+        rtx: None,
+        stream: None,
+    };
+    if line.rejected {
+        return Ok(line);
+    }
+    let direction = if publishing { "a=recvonly" } else { "a=sendonly" };
+    if !section.contains(&direction) {
+        return Err(format!("{direction} is missing"));
+    }
+    if !section.contains(&"a=rtcp-mux") {
+        return Err("rtcp-mux is missing".into());
+    }
+    let mut types = words.skip(1).filter_map(|pt| pt.parse::<u8>().ok());
+    let first = types.next().ok_or("no payload type")?;
+    line.codec = offered.iter().copied().find(|codec| payload_types(*codec).0 == first);
+    if line.codec.is_none() {
+        return Err(format!("payload type {first} is not a codec of the offer"));
+    }
+    if !section.iter().any(|text| text.starts_with(&format!("a=rtpmap:{first} "))) {
+        return Err(format!("payload type {first} has no rtpmap"));
+    }
+    fmtp_apart_from_rtpmap(section)?;
+    for text in section {
+        if let Some(group) = text.strip_prefix("a=ssrc-group:FID ") {
+            line.rtx = group.split(' ').nth(1).and_then(|ssrc| ssrc.parse().ok());
+        } else if let Some(rest) = text.strip_prefix("a=ssrc:")
+            && let Some(ssrc) = rest.split(' ').next().and_then(|ssrc| ssrc.parse().ok())
+            && !line.ssrcs.contains(&ssrc)
+        {
+            line.ssrcs.push(ssrc);
+        }
+    }
+    line.stream = value(section, "a=msid:").and_then(|v| v.split(' ').next()).map(Into::into);
+    Ok(line)
+}
+
+/// The SDK edits the line after `a=rtpmap` of H.264 and VP8 when a page limits the bit rate, and
+/// breaks it if that is the `a=fmtp`.
+fn fmtp_apart_from_rtpmap(section: &[&str]) -> Result<(), String> {
+    for pair in section.windows(2) {
+        if let [map, format] = pair
+            && map.starts_with("a=rtpmap:")
+            && (map.contains(" H264/") || map.contains(" VP8/"))
+            && format.starts_with("a=fmtp:")
+        {
+            return Err(format!("{format} follows {map} directly"));
+        }
+    }
+    Ok(())
+}
+
+/// A page shows `event.streams[0]` of the last track, so both must share one stream.
+fn one_stream(lines: &[Line], publishing: bool) -> Result<(), String> {
+    if publishing {
+        return Ok(());
+    }
+    let mut streams = lines.iter().filter(|line| !line.rejected).map(|line| &line.stream);
+    let first = streams.next().ok_or("nothing to play")?;
+    if first.is_none() || streams.any(|other| other != first) {
+        return Err("audio and video are not in one msid stream".into());
+    }
+    if lines.iter().any(|line| !line.rejected && line.ssrcs.is_empty()) {
+        return Err("a sent track announces no SSRC".into());
+    }
+    Ok(())
+}
+
+fn value<'a>(section: &[&'a str], key: &str) -> Option<&'a str> {
+    section.iter().find_map(|line| line.strip_prefix(key))
+}
+
+fn read_fingerprint(text: &str) -> Option<Fingerprint> {
+    let (hash_func, digits) = text.split_once(' ')?;
+    let bytes = digits
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    Some(Fingerprint { hash_func: hash_func.to_owned(), bytes })
+}

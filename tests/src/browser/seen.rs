@@ -1,0 +1,117 @@
+//! What a viewer got to see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::payload::{Codec, Stamp};
+
+/// One RTP packet, as it came out of SRTP and retransmission.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// When, on the stand-in's clock.
+    pub at: Duration,
+    /// Sequence number, extended by the rollovers (RFC 3711, section 3.3.1).
+    pub sequence: u64,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// The marker bit: last packet of a frame.
+    pub marker: bool,
+    /// Payload type.
+    pub payload_type: u8,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Whether a key frame begins here, by the codec's own headers.
+    pub key_frame: bool,
+    /// Where it came from; `None` if the payload is not what any publisher sent.
+    pub stamp: Option<Stamp>,
+}
+
+/// Everything that came in on one m-line, in order of arrival.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Track {
+    /// What the answer named.
+    pub codec: Codec,
+    /// In order of arrival.
+    pub packets: Vec<Packet>,
+}
+
+impl Track {
+    pub(super) fn new(codec: Codec) -> Self {
+        Self { codec, packets: Vec::new() }
+    }
+
+    /// Sequence numbers between the first and the last that never came.
+    pub fn gaps(&self) -> Vec<u64> {
+        let got: BTreeSet<u64> = self.packets.iter().map(|packet| packet.sequence).collect();
+        match (got.first(), got.last()) {
+            (Some(first), Some(last)) => {
+                (*first..=*last).filter(|sequence| !got.contains(sequence)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The publishers whose packets came, in order of first appearance.
+    pub fn publishers(&self) -> Vec<u32> {
+        let mut publishers = Vec::new();
+        for stamp in self.packets.iter().filter_map(|packet| packet.stamp) {
+            if !publishers.contains(&stamp.publisher) {
+                publishers.push(stamp.publisher);
+            }
+        }
+        publishers
+    }
+
+    /// What is wrong with what came: altered payloads, two payloads under one sequence number,
+    /// sequence or timestamp out of step with the publisher's order, a changed SSRC, pictures
+    /// before the first key frame. Empty when a decoder would be content.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut by_sequence: BTreeMap<u64, &Packet> = BTreeMap::new();
+        for packet in &self.packets {
+            if packet.stamp.is_none() {
+                faults.push(format!("{} carries an altered payload", packet.sequence));
+            }
+            if let Some(other) = by_sequence.insert(packet.sequence, packet)
+                && (other.stamp, other.timestamp) != (packet.stamp, packet.timestamp)
+            {
+                faults.push(format!("{} came twice with different contents", packet.sequence));
+            }
+        }
+        let ssrcs: BTreeSet<u32> = self.packets.iter().map(|packet| packet.ssrc).collect();
+        if ssrcs.len() > 1 {
+            faults.push(format!("SSRC changed: {ssrcs:?}"));
+        }
+        let ordered: Vec<&Packet> = by_sequence.into_values().collect();
+        for pair in ordered.windows(2) {
+            if let [before, after] = pair {
+                faults.extend(misstep(before, after));
+            }
+        }
+        if self.codec.is_video()
+            && let Some(first) = ordered.first()
+            && !first.key_frame
+        {
+            faults.push(format!("{} is no key frame, and is the first", first.sequence));
+        }
+        faults
+    }
+}
+
+/// What is wrong between two packets that follow each other by sequence number.
+fn misstep(before: &Packet, after: &Packet) -> Option<String> {
+    let (Some(sent_before), Some(sent_after)) = (before.stamp, after.stamp) else {
+        return None;
+    };
+    let ahead = after.timestamp.wrapping_sub(before.timestamp);
+    if ahead > u32::MAX / 2 {
+        return Some(format!("timestamp runs back at {}", after.sequence));
+    }
+    if sent_before.publisher != sent_after.publisher {
+        return None;
+    }
+    if sent_after.counter <= sent_before.counter {
+        return Some(format!("{} is older than the one before it", after.sequence));
+    }
+    None
+}

@@ -1,0 +1,237 @@
+//! The stand-in over real sockets: many pages, one thread, one loop.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::config::CryptoProvider;
+
+use crate::browser::{Browser, Shape};
+use crate::page::{Output, Page};
+use crate::world::{Party, Seen};
+
+/// How long the loop rests when nothing came and nothing is due.
+const REST: Duration = Duration::from_millis(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pages on this machine, and the loop that carries their bytes.
+#[derive(Debug)]
+pub struct Pages {
+    pages: Vec<Live>,
+    crypto: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+struct Live {
+    page: Page,
+    socket: Option<TcpStream>,
+    ip: IpAddr,
+    backlog: Vec<u8>,
+    media: Vec<UdpSocket>,
+    due: Option<Instant>,
+    leaving: bool,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self { pages: Vec::new(), crypto: Arc::new(str0m::crypto::from_feature_flags()) }
+    }
+}
+
+impl Pages {
+    /// Opens a page that connects to a plain WebSocket. Answers with its number.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens there.
+    pub fn open(&mut self, server: SocketAddr) -> io::Result<usize> {
+        let socket = TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        let index = self.pages.len();
+        let number = u32::try_from(index + 1).expect("a test opens few pages");
+        let mut page = Page::new(Instant::now(), number, self.crypto.clone());
+        page.connected(&server.to_string());
+        self.pages.push(Live {
+            page,
+            ip: socket.local_addr()?.ip(),
+            socket: Some(socket),
+            backlog: Vec::new(),
+            media: Vec::new(),
+            due: None,
+            leaving: false,
+        });
+        Ok(index)
+    }
+
+    /// Publishes on a page.
+    ///
+    /// # Errors
+    ///
+    /// If the machine has no UDP port left.
+    pub fn publish(&mut self, page: usize, name: &str, shape: Shape) -> io::Result<Party> {
+        let live = self.live(page);
+        let local = live.bind()?;
+        let id = live.page.browser.publish(Instant::now(), name, shape, local);
+        Ok(Party { page, id })
+    }
+
+    /// Plays on a page.
+    ///
+    /// # Errors
+    ///
+    /// If the machine has no UDP port left.
+    pub fn play(&mut self, page: usize, name: &str, shape: Shape) -> io::Result<Party> {
+        let live = self.live(page);
+        let local = live.bind()?;
+        let id = live.page.browser.play(Instant::now(), name, shape, local);
+        Ok(Party { page, id })
+    }
+
+    /// Presses Stop.
+    pub fn stop(&mut self, party: &Party) {
+        self.live(party.page).page.browser.stop(Instant::now(), &party.id);
+    }
+
+    /// Closes a page.
+    pub fn leave(&mut self, page: usize) {
+        let live = self.live(page);
+        live.page.leave(Instant::now());
+        live.leaving = true;
+    }
+
+    /// A page.
+    pub fn page(&self, page: usize) -> &Page {
+        &self.pages.get(page).expect("the page was opened").page
+    }
+
+    /// A page's browser, to make it do what no button does.
+    pub fn browser(&mut self, page: usize) -> &mut Browser {
+        &mut self.live(page).page.browser
+    }
+
+    /// What a party got to know so far.
+    pub fn seen(&self, party: &Party) -> Seen {
+        Seen::of(&self.page(party.page).browser, &party.id)
+    }
+
+    /// Runs all pages for this long.
+    pub fn run(&mut self, span: Duration) {
+        self.run_until(span, |_| false);
+    }
+
+    /// Runs all pages until `done`, and answers whether that came within `span`.
+    pub fn run_until(&mut self, span: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let end = Instant::now() + span;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            let mut busy = false;
+            for live in &mut self.pages {
+                busy |= live.turn();
+            }
+            if !busy {
+                std::thread::sleep(REST);
+            }
+        }
+    }
+
+    fn live(&mut self, page: usize) -> &mut Live {
+        self.pages.get_mut(page).expect("the page was opened")
+    }
+}
+
+impl Live {
+    /// One socket for one peer connection, as browsers have it.
+    fn bind(&mut self) -> io::Result<SocketAddr> {
+        let socket = UdpSocket::bind((self.ip, 0))?;
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        self.media.push(socket);
+        Ok(local)
+    }
+
+    /// Moves what can be moved now, and tells whether anything came in.
+    fn turn(&mut self) -> bool {
+        let busy = self.read_stream() | self.read_datagrams();
+        let now = Instant::now();
+        if self.due.is_some_and(|due| due <= now) {
+            self.page.timeout(now);
+        }
+        loop {
+            match self.page.poll() {
+                Output::Write(bytes) => self.backlog.extend(bytes),
+                Output::Datagram(datagram) => {
+                    let socket = self.media.iter().find(|socket| {
+                        socket.local_addr().is_ok_and(|local| local == datagram.local)
+                    });
+                    if let Some(socket) = socket {
+                        // A datagram that the kernel refuses is a lost datagram.
+                        let _ = socket.send_to(&datagram.bytes, datagram.remote);
+                    }
+                }
+                Output::Timeout(due) => {
+                    self.due = due;
+                    break;
+                }
+            }
+        }
+        self.write_stream();
+        busy
+    }
+
+    fn read_stream(&mut self) -> bool {
+        let Some(socket) = &mut self.socket else { return false };
+        let mut buf = [0; 16 * 1024];
+        match socket.read(&mut buf) {
+            Ok(0) => self.hang_up(),
+            Ok(len) => {
+                let bytes = buf.get(..len).unwrap_or_default();
+                self.page.received(Instant::now(), bytes);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(_) => self.hang_up(),
+        }
+        true
+    }
+
+    fn read_datagrams(&mut self) -> bool {
+        let mut busy = false;
+        let mut buf = [0; 2048];
+        for socket in &self.media {
+            let Ok(local) = socket.local_addr() else { continue };
+            // A bound on the work of one turn; what is left comes in the next.
+            for _ in 0..64 {
+                let Ok((len, remote)) = socket.recv_from(&mut buf) else { break };
+                busy = true;
+                let bytes = buf.get(..len).unwrap_or_default();
+                self.page.datagram(Instant::now(), local, remote, bytes);
+            }
+        }
+        busy
+    }
+
+    fn write_stream(&mut self) {
+        let Some(socket) = &mut self.socket else { return };
+        match socket.write(&self.backlog) {
+            Ok(len) => {
+                self.backlog.drain(..len);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.hang_up(),
+        }
+        if self.leaving && self.backlog.is_empty() {
+            self.hang_up();
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.socket = None;
+        self.page.hung_up(Instant::now());
+    }
+}

@@ -1,0 +1,172 @@
+//! A server as an operator runs it: a process, a folder of settings, and a line that says it is
+//! ready.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Which event loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Runtime {
+    /// `distributary-mio`
+    Mio,
+    /// `distributary-tokio`
+    Tokio,
+}
+
+impl Runtime {
+    /// The name of its package and of its binary.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Mio => "distributary-mio",
+            Self::Tokio => "distributary-tokio",
+        }
+    }
+}
+
+/// A running server. It ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    folder: PathBuf,
+    ready: BTreeMap<String, String>,
+}
+
+impl Server {
+    /// Starts a server on free ports of 127.0.0.1.
+    ///
+    /// `properties` are more lines of `flashphoner.properties`; `balancing` is the whole of
+    /// `loadbalancing.xml`, and switches balancing on.
+    ///
+    /// # Errors
+    ///
+    /// In words, with what the server logged, if it does not get ready in time.
+    pub fn start(
+        runtime: Runtime,
+        properties: &str,
+        balancing: Option<&str>,
+    ) -> Result<Self, String> {
+        let folder = new_folder().map_err(|error| error.to_string())?;
+        let text = format!(
+            "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=0\nwss.port=off\nhttp.port=0\n\
+             https.port=off\npage.port=off\nmedia_port_from=0\n\
+             load_balancing_enabled={}\n{properties}\n",
+            balancing.is_some()
+        );
+        let wrote = fs::write(folder.join("flashphoner.properties"), text).and_then(|()| {
+            balancing.map_or(Ok(()), |xml| fs::write(folder.join("loadbalancing.xml"), xml))
+        });
+        wrote.map_err(|error| format!("{}: {error}", folder.display()))?;
+        let log = File::create(folder.join("log")).map_err(|error| error.to_string())?;
+        let mut child = Command::new(binary(runtime)?)
+            .arg("--config")
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", runtime.package()))?;
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let mut server = Self { child, folder, ready: BTreeMap::new() };
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // A server that says nothing is found out by the deadline below.
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = sender.send(line);
+        });
+        let line = receiver.recv_timeout(START_TIMEOUT).unwrap_or_default();
+        match line.trim_end().strip_prefix("ready ") {
+            Some(rest) => {
+                server.ready = rest
+                    .split(' ')
+                    .filter_map(|word| word.split_once('='))
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .collect();
+                Ok(server)
+            }
+            None => Err(format!("said {line:?} instead of ready; its log:\n{}", server.log())),
+        }
+    }
+
+    /// One field of the ready line.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.ready.get(name).map(String::as_str)
+    }
+
+    /// The address of a listener that the ready line names, such as `ws`.
+    pub fn addr(&self, name: &str) -> SocketAddr {
+        let text = self.field(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.ready));
+        text.parse().unwrap_or_else(|_| panic!("{name}={text} is no address"))
+    }
+
+    /// The media ports: the first with its address, the others by number.
+    pub fn media(&self) -> Vec<SocketAddr> {
+        let text = self.field("media").unwrap_or_default();
+        let mut words = text.split(',');
+        let Some(first) = words.next().and_then(|word| word.parse::<SocketAddr>().ok()) else {
+            return Vec::new();
+        };
+        let others = words.filter_map(|port| port.parse().ok());
+        std::iter::once(first).chain(others.map(|port| SocketAddr::new(first.ip(), port))).collect()
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A process that has ended by itself cannot be killed; both are fine here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn new_folder() -> std::io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("distributary-test-{}-{count}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Builds the server's binary, which cargo does not do for the tests of another package, and
+/// says where it is: beside the folder of the running test.
+fn binary(runtime: Runtime) -> Result<PathBuf, String> {
+    let test = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = test.parent().and_then(|deps| deps.parent()).ok_or("no target folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", runtime.package(), "--bin", runtime.package()]);
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !built.status.success() {
+        return Err(String::from_utf8_lossy(&built.stderr).into_owned());
+    }
+    Ok(folder.join(runtime.package()))
+}

@@ -1,0 +1,308 @@
+//! Takes the earliest event, hands it to whom it concerns, and carries out what they want.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use distributary_core::{ConnId, Flow, Hangup, Input, Linger, LookupId, Output};
+use distributary_core::{ShardId, ShardMessage, SocketId};
+
+use super::tcp::{End, Item};
+use super::{Event, SPINS_MAX, Sim};
+use crate::page;
+
+/// Outputs of one shard after one input, beyond which it counts as endless.
+const OUTPUTS_MAX: usize = 1_000_000;
+
+impl Sim {
+    /// Lets this much time pass.
+    pub fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(entry) = self.queue.first_entry()
+            && entry.key().0 <= end
+        {
+            let ((at, _), event) = entry.remove_entry();
+            self.now = self.now.max(at);
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until `done`, and answers whether that came within `span`.
+    pub fn advance_until(&mut self, span: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now + span;
+        while !done(self) {
+            if self.now >= end {
+                return false;
+            }
+            self.advance(Duration::from_millis(5).min(end - self.now));
+        }
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Wake { node, life, shard } => {
+                if self.alive(node, life) {
+                    self.wake_shard(node, shard);
+                }
+            }
+            Event::WakePage(page) => self.wake_page(page),
+            Event::Datagram { from, to, bytes } => self.arrive(from, to, &bytes),
+            Event::Tcp { connection, side } => self.tcp_arrives(connection, side),
+            Event::Resolved { node, life, shard, lookup, addrs } => {
+                if self.alive(node, life) {
+                    self.input(node, shard, Input::Resolved { lookup, addrs: &addrs });
+                }
+            }
+            Event::Message { node, life, shard, from, message } => {
+                if self.alive(node, life) {
+                    self.input(node, shard, Input::Message { from, message });
+                }
+            }
+            Event::Bound { node, life, shard, socket, port } => {
+                if self.alive(node, life) {
+                    self.input(node, shard, Input::Bound { socket, port: Some(port) });
+                }
+            }
+            Event::Failed { node, life, shard, conn, refused } => {
+                if self.alive(node, life) {
+                    self.dial_failed(node, shard, conn, refused);
+                }
+            }
+        }
+    }
+
+    /// Gives a shard one input and carries out what it wants.
+    pub(super) fn input(&mut self, node: usize, shard: usize, input: Input<'_>) {
+        let now = self.now;
+        if let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard)) {
+            slot.shard.handle_input(now, input);
+            self.drain_shard(node, shard);
+        }
+    }
+
+    /// Carries out what a shard wants until it wants nothing.
+    pub(super) fn drain_shard(&mut self, node: usize, shard: usize) {
+        for _ in 0..OUTPUTS_MAX {
+            let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard))
+            else {
+                return;
+            };
+            match slot.shard.poll_output(&mut slot.send) {
+                Output::Transmit(transmit) => {
+                    let run = slot.send.run(&transmit).to_vec();
+                    let from = self.sender(node, shard, transmit.flow);
+                    for bytes in run.chunks(transmit.segment.max(1)) {
+                        self.post_datagram(from, transmit.flow.remote, bytes);
+                    }
+                }
+                Output::Write(conn) => self.pump_shard(node, shard, conn),
+                Output::Connect { conn, addr } => self.dial_shard(node, shard, conn, addr),
+                Output::Close { conn, how } => self.close_shard(node, shard, conn, how),
+                Output::Bind { socket } => self.bind(node, shard, socket),
+                Output::Resolve { lookup, host } => self.resolve(node, shard, lookup, &host),
+                Output::Post { to, message } => self.post_message(node, shard, to, message),
+                Output::Event(fact) => {
+                    self.note(format_args!("n{node}.{shard} {fact:?}"));
+                    let at = self.elapsed();
+                    let id = ShardId(u16::try_from(shard).expect("a node has few shards"));
+                    if let Some(node) = self.nodes.get_mut(node) {
+                        node.events.push((at, id, fact));
+                    }
+                }
+                Output::Timeout(due) => {
+                    self.sleep(node, shard, due);
+                    return;
+                }
+            }
+        }
+        panic!("shard {shard} of node {node} has no end of outputs");
+    }
+
+    /// Puts the shard's deadline into the queue, unless an earlier one is there already.
+    fn sleep(&mut self, node: usize, shard: usize, due: Option<Instant>) {
+        let now = self.now;
+        let Some((life, slot)) = self
+            .nodes
+            .get_mut(node)
+            .and_then(|node| Some((node.life, node.shards.get_mut(shard)?)))
+        else {
+            return;
+        };
+        slot.due = due;
+        if let Some(due) = due.map(|due| due.max(now))
+            && slot.armed.is_none_or(|armed| due < armed)
+        {
+            slot.armed = Some(due);
+            self.schedule(due, Event::Wake { node, life, shard });
+        }
+    }
+
+    fn wake_shard(&mut self, node: usize, shard: usize) {
+        let now = self.now;
+        let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard))
+        else {
+            return;
+        };
+        if slot.armed.is_some_and(|armed| armed <= now) {
+            slot.armed = None;
+        }
+        let due = slot.due;
+        if due.is_none_or(|due| now < due) {
+            self.sleep(node, shard, due);
+            return;
+        }
+        slot.spins = if slot.woken == Some(now) { slot.spins + 1 } else { 0 };
+        slot.woken = Some(now);
+        assert!(slot.spins < SPINS_MAX, "shard {shard} of node {node} spins");
+        self.input(node, shard, Input::Timeout);
+    }
+
+    fn wake_page(&mut self, index: usize) {
+        let now = self.now;
+        if let Some(surfer) = self.surfers.get_mut(index) {
+            if surfer.armed.is_some_and(|armed| armed <= now) {
+                surfer.armed = None;
+            }
+            self.with_surfer(index, |now, page| page.timeout(now));
+        }
+    }
+
+    pub(super) fn alive(&self, node: usize, life: u32) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.up && node.life == life)
+    }
+
+    fn sender(&self, node: usize, shard: usize, flow: Flow) -> SocketAddr {
+        let node = self.nodes.get(node).expect("it just spoke");
+        let port = flow.local.port();
+        assert_eq!(node.shard_at(port), Some(shard), "sent from {}, which it has not", flow.local);
+        SocketAddr::new(node.ip, port)
+    }
+
+    fn bind(&mut self, node: usize, shard: usize, socket: SocketId) {
+        self.ports_used += 1;
+        let port = 10_000 + self.ports_used % 10_000;
+        let now = self.now;
+        let Some(host) = self.nodes.get_mut(node) else { return };
+        let life = host.life;
+        if let Some(slot) = host.shards.get_mut(shard) {
+            slot.sockets.push(port);
+        }
+        self.schedule(now, Event::Bound { node, life, shard, socket, port });
+    }
+
+    /// Sends a datagram, or loses it.
+    pub(super) fn post_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        if self.is_cut(from.ip(), to.ip()) || self.random.chance(self.network.loss_per_mille) {
+            self.note(format_args!("udp {from} > {to} {} lost", bytes.len()));
+            return;
+        }
+        let copies = if self.random.chance(self.network.duplicates_per_mille) { 2 } else { 1 };
+        for _ in 0..copies {
+            let at = self.now + self.latency();
+            self.schedule(at, Event::Datagram { from, to, bytes: bytes.to_vec() });
+        }
+    }
+
+    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.note(format_args!("udp {from} > {to} {}", bytes.len()));
+        let shard = self.nodes.iter().enumerate().find_map(|(index, node)| {
+            let here = node.up && node.ip == to.ip();
+            Some((index, here.then(|| node.shard_at(to.port())).flatten()?))
+        });
+        if let Some((node, shard)) = shard {
+            if !bytes.is_empty() {
+                let flow = Flow { local: to, remote: from };
+                self.input(node, shard, Input::Datagram { flow, bytes, stride: bytes.len() });
+            }
+        } else if let Some(index) = self.surfers.iter().position(|surfer| surfer.ip == to.ip()) {
+            self.with_surfer(index, |now, page| page.datagram(now, to, from, bytes));
+        }
+    }
+
+    fn post_message(&mut self, node: usize, shard: usize, to: ShardId, message: ShardMessage) {
+        let target = usize::from(to.0);
+        assert_ne!(target, shard, "a shard does not post to itself");
+        let delay = self.random.span(Duration::from_micros(200));
+        let at = self.now + delay;
+        // First in, first out between two shards, whatever the delay.
+        let last = self.posted.entry((node, shard, target)).or_insert(at);
+        *last = at.max(*last);
+        let at = *last;
+        let life = self.nodes.get(node).map_or(0, |node| node.life);
+        let from = ShardId(u16::try_from(shard).expect("a node has few shards"));
+        self.schedule(at, Event::Message { node, life, shard: target, from, message });
+    }
+
+    fn resolve(&mut self, node: usize, shard: usize, lookup: LookupId, host: &str) {
+        let addrs = match host.parse() {
+            Ok(addr) => vec![addr],
+            Err(_) if self.nameless.contains(host) => Vec::new(),
+            Err(_) => self
+                .nodes
+                .iter()
+                .filter(|node| node.plan.name == host)
+                .map(|node| node.ip)
+                .collect(),
+        };
+        self.note(format_args!("n{node}.{shard} resolves {host}: {addrs:?}"));
+        let at = self.now + self.latency();
+        let life = self.nodes.get(node).map_or(0, |node| node.life);
+        self.schedule(at, Event::Resolved { node, life, shard, lookup, addrs });
+    }
+
+    fn close_shard(&mut self, node: usize, shard: usize, conn: ConnId, how: Linger) {
+        let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard))
+        else {
+            return;
+        };
+        match how {
+            Linger::Flush => {
+                slot.flushing.push(conn);
+                self.pump_shard(node, shard, conn);
+            }
+            Linger::Abort => {
+                if let Some((connection, side)) = slot.conns.remove(&conn) {
+                    self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
+                    self.forget(connection, side);
+                }
+            }
+        }
+    }
+
+    pub(super) fn with_surfer(&mut self, index: usize, act: impl FnOnce(Instant, &mut page::Page)) {
+        let now = self.now;
+        if let Some(surfer) = self.surfers.get_mut(index) {
+            act(now, &mut surfer.page);
+            self.drain_page(index);
+        }
+    }
+
+    pub(super) fn drain_page(&mut self, index: usize) {
+        loop {
+            let Some(surfer) = self.surfers.get_mut(index) else { return };
+            match surfer.page.poll() {
+                page::Output::Write(bytes) => surfer.backlog.extend(bytes),
+                page::Output::Datagram(datagram) => {
+                    self.post_datagram(datagram.local, datagram.remote, &datagram.bytes);
+                }
+                page::Output::Timeout(due) => {
+                    if let Some(due) = due.map(|due| due.max(self.now))
+                        && surfer.armed.is_none_or(|armed| due < armed)
+                    {
+                        surfer.armed = Some(due);
+                        self.schedule(due, Event::WakePage(index));
+                    }
+                    break;
+                }
+            }
+        }
+        self.pump_page(index);
+    }
+
+    /// Names the end of a connection that belongs to a shard.
+    pub(super) fn shard_end(&self, node: usize, shard: usize, conn: ConnId) -> End {
+        let life = self.nodes.get(node).map_or(0, |node| node.life);
+        End::Shard { node, life, shard, conn }
+    }
+}

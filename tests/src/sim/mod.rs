@@ -1,0 +1,334 @@
+//! A network, nodes and browsers in simulated time, all of it determined by one seed.
+//!
+//! Time jumps from event to event. Datagrams are late, lost, doubled and overtaken; TCP arrives in
+//! pieces of any size; names may not resolve and hosts may die or be cut off. [`Sim`] is the
+//! network and the clock; [`World`](crate::world::World) is how tests speak of it.
+
+pub mod bare;
+pub mod crypto;
+mod drive;
+mod node;
+pub mod random;
+mod tcp;
+mod trace;
+mod vocabulary;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use distributary_core::{
+    Command, Epoch, Event as Fact, Input, LookupId, ShardId, ShardMessage, SocketId,
+};
+use str0m::config::CryptoProvider;
+
+use self::node::Node;
+use self::random::Random;
+use self::tcp::Connection;
+use self::trace::Trace;
+use crate::page::Page;
+
+pub use self::node::{HTTP_PORT, MEDIA_PORT, Plan, WS_PORT};
+pub use self::trace::Trace as Record;
+
+/// What the network does to what it carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Least time from one host to another.
+    pub delay: Duration,
+    /// What comes on top, by chance; datagrams overtake each other within it.
+    pub jitter: Duration,
+    /// Datagrams in a thousand that get lost. TCP gets as many stalls.
+    pub loss_per_mille: u16,
+    /// Datagrams in a thousand that arrive twice.
+    pub duplicates_per_mille: u16,
+    /// Largest piece that TCP hands over.
+    pub chunk_max: usize,
+    /// Bytes of a TCP direction that may be under way.
+    pub window: usize,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(2),
+            loss_per_mille: 0,
+            duplicates_per_mille: 0,
+            chunk_max: 1460,
+            window: 64 * 1024,
+        }
+    }
+}
+
+impl Network {
+    /// A bad day: 3 % loss, much jitter, duplicates, and TCP in crumbs.
+    pub fn rough() -> Self {
+        Self {
+            delay: Duration::from_millis(30),
+            jitter: Duration::from_millis(25),
+            loss_per_mille: 30,
+            duplicates_per_mille: 5,
+            chunk_max: 200,
+            window: 16 * 1024,
+        }
+    }
+}
+
+/// How long a dialer waits for a host that does not answer.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
+/// Time between two attempts of TCP to get through.
+const RETRANSMIT: Duration = Duration::from_millis(200);
+/// Wake-ups of one shard without time moving on, after which it counts as spinning.
+const SPINS_MAX: u32 = 1_000;
+
+#[derive(Debug)]
+enum Event {
+    Wake { node: usize, life: u32, shard: usize },
+    WakePage(usize),
+    Datagram { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Tcp { connection: usize, side: usize },
+    Resolved { node: usize, life: u32, shard: usize, lookup: LookupId, addrs: Vec<IpAddr> },
+    Message { node: usize, life: u32, shard: usize, from: ShardId, message: ShardMessage },
+    Bound { node: usize, life: u32, shard: usize, socket: SocketId, port: u16 },
+    Failed { node: usize, life: u32, shard: usize, conn: distributary_core::ConnId, refused: bool },
+}
+
+/// A browser of the simulation.
+#[derive(Debug)]
+struct Surfer {
+    page: Page,
+    ip: IpAddr,
+    ports_used: u16,
+    connection: Option<(usize, usize)>,
+    /// What the page could not write yet.
+    backlog: Vec<u8>,
+    ended: bool,
+    /// The earliest wake-up that is in the queue.
+    armed: Option<Instant>,
+}
+
+/// The simulated world.
+#[derive(Debug)]
+pub struct Sim {
+    seed: u64,
+    start: Instant,
+    now: Instant,
+    random: Random,
+    queue: BTreeMap<(Instant, u64), Event>,
+    ordinal: u64,
+    nodes: Vec<Node>,
+    surfers: Vec<Surfer>,
+    connections: Vec<Connection>,
+    ports_used: u16,
+    posted: BTreeMap<(usize, usize, usize), Instant>,
+    cut: BTreeSet<(IpAddr, IpAddr)>,
+    nameless: BTreeSet<String>,
+    srtp: crypto::Srtp,
+    /// What the network does from now on.
+    pub network: Network,
+    trace: Trace,
+}
+
+impl Sim {
+    /// An empty world. Seeds the thread's `fastrand`, from which str0m and the stand-ins draw, so
+    /// a thread runs one world at a time.
+    pub fn new(seed: u64) -> Self {
+        fastrand::seed(seed);
+        let now = Instant::now();
+        Self {
+            seed,
+            start: now,
+            now,
+            random: Random::new(seed),
+            queue: BTreeMap::new(),
+            ordinal: 0,
+            nodes: Vec::new(),
+            surfers: Vec::new(),
+            connections: Vec::new(),
+            ports_used: 0,
+            posted: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            nameless: BTreeSet::new(),
+            srtp: crypto::Srtp::Null,
+            network: Network::default(),
+            trace: Trace::default(),
+        }
+    }
+
+    /// Lets browsers use this protection from now on; nodes have theirs in their [`Plan`].
+    pub fn set_srtp(&mut self, srtp: crypto::Srtp) {
+        self.srtp = srtp;
+    }
+
+    /// Adds a node and starts it. Answers with its number.
+    pub fn add_node(&mut self, plan: Plan) -> usize {
+        let index = self.nodes.len();
+        self.nodes.push(Node::new(plan, node::address(index)));
+        self.start_node(index);
+        index
+    }
+
+    /// Starts a node that is not running, with nothing remembered.
+    pub fn start_node(&mut self, index: usize) {
+        let epoch = Epoch { instant: self.now, unix: UNIX_AT_START + (self.now - self.start) };
+        let shards = self.nodes.get(index).map_or(0, |node| usize::from(node.plan.shards));
+        let seeds: Vec<[u8; 32]> = (0..shards).map(|_| self.random.seed()).collect();
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        node.start(epoch, seeds.into_iter());
+        self.note(format_args!("n{index} starts"));
+        for shard in 0..shards {
+            self.drain_shard(index, shard);
+        }
+    }
+
+    /// Ends a node's process at once: its kernel resets what was open and refuses what comes.
+    pub fn kill_node(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        node.up = false;
+        node.shards.clear();
+        self.note(format_args!("n{index} dies"));
+        self.reset_connections(index);
+    }
+
+    /// Opens a page that connects to a node's WebSocket. Answers with its number.
+    pub fn add_browser(&mut self, node: usize) -> usize {
+        let index = self.surfers.len();
+        let number = u32::try_from(index + 1).expect("a simulation has few browsers");
+        let crypto: Arc<CryptoProvider> = crypto::provider(self.srtp);
+        let bytes = number.to_be_bytes();
+        self.surfers.push(Surfer {
+            page: Page::new(self.now, number, crypto),
+            ip: Ipv4Addr::new(10, 2, bytes[2], bytes[3]).into(),
+            ports_used: 0,
+            connection: None,
+            backlog: Vec::new(),
+            ended: false,
+            armed: None,
+        });
+        self.dial_page(index, node);
+        index
+    }
+
+    /// A page and its browser.
+    pub fn page(&self, index: usize) -> &Page {
+        &self.surfers.get(index).expect("the page was opened").page
+    }
+
+    /// Does something with a page, and sends what comes of it. The callback is given the time, the
+    /// page, and a local address that nobody has used.
+    pub fn with_page<T>(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(Instant, &mut Page, SocketAddr) -> T,
+    ) -> T {
+        let now = self.now;
+        let surfer = self.surfers.get_mut(index).expect("the page was opened");
+        surfer.ports_used += 1;
+        let local = SocketAddr::new(surfer.ip, 40_000 + surfer.ports_used);
+        let result = act(now, &mut surfer.page, local);
+        self.drain_page(index);
+        result
+    }
+
+    /// Closes a page: its WebSocket says goodbye and its connection ends.
+    pub fn close_page(&mut self, index: usize) {
+        self.with_page(index, |now, page, _| page.leave(now));
+        if let Some(surfer) = self.surfers.get_mut(index) {
+            surfer.ended = true;
+        }
+        self.pump_page(index);
+    }
+
+    /// Lets nothing pass between two addresses, or everything again.
+    pub fn set_cut(&mut self, a: IpAddr, b: IpAddr, cut: bool) {
+        let pair = (a.min(b), a.max(b));
+        self.note(format_args!("{a} and {b} {}", if cut { "parted" } else { "joined" }));
+        if cut {
+            self.cut.insert(pair);
+        } else {
+            self.cut.remove(&pair);
+        }
+    }
+
+    /// Makes a name unknown, or known again.
+    pub fn set_nameless(&mut self, name: &str, nameless: bool) {
+        if nameless {
+            self.nameless.insert(name.to_owned());
+        } else {
+            self.nameless.remove(name);
+        }
+    }
+
+    /// A node's address.
+    pub fn node_ip(&self, index: usize) -> IpAddr {
+        self.nodes.get(index).expect("the node was added").ip
+    }
+
+    /// A browser's address.
+    pub fn page_ip(&self, index: usize) -> IpAddr {
+        self.surfers.get(index).expect("the page was opened").ip
+    }
+
+    /// What a node's shards reported, in order.
+    pub fn facts(&self, index: usize) -> &[(Duration, ShardId, Fact)] {
+        &self.nodes.get(index).expect("the node was added").events
+    }
+
+    /// Tells every shard of a node something as its operator.
+    pub fn command(&mut self, index: usize, command: Command) {
+        for shard in 0..self.nodes.get(index).map_or(0, |node| node.shards.len()) {
+            self.input(index, shard, Input::Command(command));
+        }
+    }
+
+    /// Sends a datagram from any address: what an attacker would.
+    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.post_datagram(from, to, bytes);
+    }
+
+    /// Time since the world began.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// What happened so far.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.note(self.now - self.start, what);
+    }
+
+    fn schedule(&mut self, at: Instant, event: Event) {
+        self.ordinal += 1;
+        self.queue.insert((at.max(self.now), self.ordinal), event);
+    }
+
+    fn is_cut(&self, a: IpAddr, b: IpAddr) -> bool {
+        self.cut.contains(&(a.min(b), a.max(b)))
+    }
+
+    fn latency(&mut self) -> Duration {
+        self.network.delay + self.random.span(self.network.jitter)
+    }
+}
+
+/// Some moment, the same in every run: 2026-01-01.
+const UNIX_AT_START: Duration = Duration::from_secs(1_767_225_600);
+
+impl Drop for Sim {
+    /// Tells a failed test's reader how it came to this.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (lines, more) = self.trace.tail(60);
+            let mut text = lines.join("\n");
+            text.push_str(&format!("\n(and {more} more)\nseed {}\n", self.seed));
+            // A report that cannot be written is no reason to fail in another way.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What happened, as text for people and as a hash for comparing runs.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::random::fnv1a;
+
+/// Lines that are kept; the hash covers all.
+const LINES_MAX: usize = 200_000;
+
+/// The record of one run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    lines: Vec<String>,
+    hash: u64,
+    left_out: usize,
+}
+
+impl Trace {
+    /// Adds a line.
+    pub fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
+        let line = format!("{:12.6} {what}", at.as_secs_f64());
+        self.hash = fnv1a(&[&self.hash.to_be_bytes(), line.as_bytes()]);
+        if self.lines.len() < LINES_MAX {
+            self.lines.push(line);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// The same for two runs that did the same, in the same order, at the same times.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// What was kept.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The last `count` lines that were kept, and how many came after them.
+    pub fn tail(&self, count: usize) -> (&[String], usize) {
+        let start = self.lines.len().saturating_sub(count);
+        (self.lines.get(start..).unwrap_or_default(), self.left_out)
+    }
+}

@@ -1,0 +1,185 @@
+//! Scenarios in the simulation.
+
+use std::time::Duration;
+
+use distributary_tests::browser::{Codec, Session, Shape};
+use distributary_tests::sim::crypto::Srtp;
+use distributary_tests::sim::{Network, Plan, Sim};
+use distributary_tests::world::{NodeId, Partition, Party, Seen, World};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn world(seed: u64, shards: u16) -> (Sim, NodeId, NodeId) {
+    let mut sim = Sim::new(seed);
+    let edge = NodeId(sim.add_node(Plan::new("edge.example").shards(shards)));
+    let origin = Plan::new("origin.example").shards(shards).edges(&["edge.example"]);
+    let origin = NodeId(sim.add_node(origin));
+    (sim, origin, edge)
+}
+
+fn reaches(sim: &mut Sim, party: &Party, status: &str) {
+    let there = sim.wait(SOON, |sim| sim.seen(party).status() == status);
+    let seen = sim.seen(party);
+    assert!(there, "{status} never came: {:?} {:?}", seen.statuses, seen.faults);
+}
+
+/// What came to a viewer of one whole stream must be all of it from some key frame on.
+fn whole(seen: &Seen, publisher: u32) {
+    assert_eq!(seen.faults, [] as [&str; 0]);
+    assert_eq!(seen.gaps, 0);
+    assert_eq!(seen.publishers, [publisher]);
+    assert!(seen.key_frame, "no key frame among {} packets", seen.video);
+}
+
+#[test]
+fn a_page_establishes_its_session() {
+    let (mut sim, origin, _) = world(1, 1);
+    let page = sim.add_browser(origin.0);
+    let done = |sim: &Sim| sim.page(page).browser.session() == Session::Established;
+    assert!(sim.wait(SOON, done));
+}
+
+#[test]
+fn a_stream_plays_where_it_is_published_in_every_shape() {
+    for (seed, shape) in
+        (1..).zip([Shape::audio_video(), Shape::video_audio(), Shape::audio(), Shape::video()])
+    {
+        for shards in [1, 3] {
+            let (mut sim, origin, _) = world(seed, shards);
+            let publisher = sim.publish(origin, "ab12", shape.clone());
+            reaches(&mut sim, &publisher, "PUBLISHING");
+            let viewer = sim.play(origin, "ab12", Shape::audio_video());
+            reaches(&mut sim, &viewer, "PLAYING");
+            World::advance(&mut sim, Duration::from_secs(3));
+            let seen = sim.seen(&viewer);
+            assert_eq!(seen.audio > 100, shape.has_video(false), "{} audio", seen.audio);
+            assert_eq!(seen.video > 200, shape.has_video(true), "{} video", seen.video);
+            assert_eq!(seen.faults, [] as [&str; 0]);
+            assert_eq!(seen.publishers, [1]);
+        }
+    }
+}
+
+#[test]
+fn an_edge_plays_what_its_origin_publishes() {
+    for srtp in [Srtp::Null, Srtp::Real] {
+        let mut sim = Sim::new(3);
+        sim.set_srtp(srtp);
+        let plan = |name: &str| Plan { srtp, ..Plan::new(name) };
+        let edge = NodeId(sim.add_node(plan("edge.example")));
+        let origin = NodeId(sim.add_node(plan("origin.example").edges(&["edge.example"])));
+        for codec in [Codec::Vp8, Codec::H264] {
+            let name = format!("{codec:?}");
+            let publisher = sim.publish(origin, &name, Shape::audio_video().only(codec));
+            reaches(&mut sim, &publisher, "PUBLISHING");
+            let viewer = sim.play(edge, &name, Shape::audio_video());
+            reaches(&mut sim, &viewer, "PLAYING");
+            World::advance(&mut sim, Duration::from_secs(3));
+            let number = sim.browser(&publisher).number();
+            whole(&sim.seen(&viewer), number);
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_publisher_reaches_its_viewers_in_the_words_they_expect() {
+    let (mut sim, origin, edge) = world(4, 2);
+    let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &publisher, "PUBLISHING");
+    let here = sim.play(origin, "ab12", Shape::audio_video());
+    let there = sim.play(edge, "ab12", Shape::audio_video());
+    reaches(&mut sim, &here, "PLAYING");
+    reaches(&mut sim, &there, "PLAYING");
+    sim.unpublish(&publisher);
+    reaches(&mut sim, &publisher, "UNPUBLISHED");
+    assert_eq!(sim.seen(&publisher).info(), "Stopped by user");
+    for viewer in [here, there] {
+        reaches(&mut sim, &viewer, "FAILED");
+        assert_eq!(sim.seen(&viewer).info(), "Stopped by publisher stop");
+    }
+}
+
+#[test]
+fn a_stopped_viewer_hears_so_and_the_others_see_on() {
+    let (mut sim, origin, edge) = world(5, 2);
+    let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &publisher, "PUBLISHING");
+    let one = sim.play(edge, "ab12", Shape::audio_video());
+    let other = sim.play(edge, "ab12", Shape::audio_video());
+    reaches(&mut sim, &one, "PLAYING");
+    reaches(&mut sim, &other, "PLAYING");
+    sim.stop(&one);
+    reaches(&mut sim, &one, "STOPPED");
+    assert_eq!(sim.seen(&one).info(), "Stopped by user");
+    let before = sim.seen(&other).video;
+    World::advance(&mut sim, Duration::from_secs(2));
+    let seen = sim.seen(&other);
+    assert!(seen.video > before + 100, "{before} then {}", seen.video);
+    whole(&seen, 1);
+}
+
+#[test]
+fn an_unknown_name_and_a_taken_name_fail_with_their_reasons() {
+    let (mut sim, origin, _) = world(6, 1);
+    let lost = sim.play(origin, "nobody", Shape::audio_video());
+    reaches(&mut sim, &lost, "FAILED");
+    assert_eq!(sim.seen(&lost).info(), "Stream not found");
+    let first = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &first, "PUBLISHING");
+    let second = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &second, "FAILED");
+    assert_eq!(sim.seen(&second).info(), "Stream name is already in use");
+    assert_eq!(sim.seen(&first).status(), "PUBLISHING");
+}
+
+#[test]
+fn a_rough_network_costs_packets_but_never_their_order() {
+    for seed in 10..14 {
+        let (mut sim, origin, edge) = world(seed, 2);
+        sim.network = Network::rough();
+        let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+        reaches(&mut sim, &publisher, "PUBLISHING");
+        let viewer = sim.play(edge, "ab12", Shape::audio_video());
+        reaches(&mut sim, &viewer, "PLAYING");
+        World::advance(&mut sim, Duration::from_secs(10));
+        let seen = sim.seen(&viewer);
+        assert!(seen.video > 600, "seed {seed}: {} video", seen.video);
+        let wrong: Vec<&String> =
+            seen.faults.iter().filter(|fault| !fault.contains("is the first")).collect();
+        assert_eq!(wrong, [] as [&str; 0], "seed {seed}");
+    }
+}
+
+#[test]
+fn an_edge_that_restarts_gets_its_streams_back() {
+    let (mut sim, origin, edge) = world(7, 1);
+    let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &publisher, "PUBLISHING");
+    sim.kill(edge);
+    World::advance(&mut sim, Duration::from_secs(5));
+    sim.restart(edge);
+    World::advance(&mut sim, Duration::from_secs(3));
+    let viewer = sim.play(edge, "ab12", Shape::audio_video());
+    reaches(&mut sim, &viewer, "PLAYING");
+    World::advance(&mut sim, Duration::from_secs(2));
+    whole(&sim.seen(&viewer), 1);
+}
+
+#[test]
+fn viewers_of_an_edge_sit_out_a_parted_link() {
+    let (mut sim, origin, edge) = world(8, 1);
+    let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &publisher, "PUBLISHING");
+    let viewer = sim.play(edge, "ab12", Shape::audio_video());
+    reaches(&mut sim, &viewer, "PLAYING");
+    sim.partition(origin, edge);
+    World::advance(&mut sim, Duration::from_secs(20));
+    assert_eq!(sim.seen(&viewer).status(), "PLAYING");
+    sim.heal(origin, edge);
+    let before = sim.seen(&viewer).video;
+    World::advance(&mut sim, Duration::from_secs(10));
+    let seen = sim.seen(&viewer);
+    assert!(seen.video > before + 300, "{before} then {}", seen.video);
+    assert_eq!(seen.status(), "PLAYING");
+    assert_eq!(seen.faults, [] as [&str; 0]);
+}
