@@ -1,0 +1,103 @@
+//! Deadlines of everything in a shard that waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// At most one deadline for each key, and the earliest of them at once.
+#[derive(Debug)]
+pub(crate) struct Timers<K> {
+    due: BTreeSet<(Instant, K)>,
+    armed: BTreeMap<K, Instant>,
+}
+
+impl<K: Ord + Copy> Timers<K> {
+    pub(crate) fn new() -> Self {
+        Self { due: BTreeSet::new(), armed: BTreeMap::new() }
+    }
+
+    /// Replaces the deadline of `key`.
+    pub(crate) fn set(&mut self, key: K, at: Option<Instant>) {
+        let before = match at {
+            Some(at) => self.armed.insert(key, at),
+            None => self.armed.remove(&key),
+        };
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, key));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, key));
+        }
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes one key whose deadline is not after `now`, earliest first.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let (at, key) = self.due.first().copied()?;
+        if at > now {
+            return None;
+        }
+        self.due.remove(&(at, key));
+        self.armed.remove(&key);
+        Some(key)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.armed.len()
+    }
+}
+
+/// The earlier of two deadlines, where `None` is never.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, None) => a,
+        (None, b) => b,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_plain_list(
+            steps in prop::collection::vec((0u8..8, 0u64..50, any::<bool>()), 0..200),
+        ) {
+            let start = Instant::now();
+            let at = |ms| start + Duration::from_millis(ms);
+            let mut timers = Timers::new();
+            let mut plain: Vec<(u8, u64)> = Vec::new();
+            for (key, ms, set) in steps {
+                plain.retain(|(other, _)| *other != key);
+                if set {
+                    plain.push((key, ms));
+                }
+                timers.set(key, set.then(|| at(ms)));
+                prop_assert_eq!(timers.next(), plain.iter().map(|(_, ms)| at(*ms)).min());
+                prop_assert_eq!(timers.len(), plain.len());
+            }
+            plain.sort_by_key(|(key, ms)| (*ms, *key));
+            for (key, ms) in plain {
+                if ms > 0 {
+                    prop_assert_eq!(timers.pop_due(at(ms - 1)), None);
+                }
+                prop_assert_eq!(timers.pop_due(at(ms)), Some(key));
+            }
+            prop_assert_eq!(timers.next(), None);
+        }
+    }
+}
