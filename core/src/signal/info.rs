@@ -1,0 +1,74 @@
+//! Why a stream ended or could not begin, in the literal words that pages compare.
+
+use crate::media::PeerFault;
+
+/// The `info` of a status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Info {
+    StoppedByUser,
+    StoppedByPublisherStop,
+    StreamNotFound,
+    PublishStreamIsNotReady,
+    NameInUse,
+    MediaSessionIdNull,
+    MediaSessionIdInUse,
+    NoCommonCodecs,
+    IceTimeout,
+    KeepAlive,
+    DtlsFingerprint,
+    Dtls,
+    RtpActivity,
+    /// The offer cannot be used, or the media path cannot be made.
+    BadOffer,
+    /// Playing by anything but WebRTC.
+    ProviderUnsupported,
+    /// A pull source in place of a stream name.
+    PullUnsupported,
+    TooManyStreams,
+    NameTooLong,
+    CodecChanged,
+    Failed,
+}
+
+impl Info {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::StoppedByUser => "Stopped by user",
+            Self::StoppedByPublisherStop => "Stopped by publisher stop",
+            Self::StreamNotFound => "Stream not found",
+            Self::PublishStreamIsNotReady => "Publish stream is not ready",
+            Self::NameInUse => "Stream name is already in use",
+            Self::MediaSessionIdNull => "MediaSessionId is null",
+            Self::MediaSessionIdInUse => "MediaSessionId is already in use",
+            Self::NoCommonCodecs => "No common codecs",
+            Self::IceTimeout => "Failed by ICE timeout",
+            Self::KeepAlive => "Failed by ICE keep alive",
+            Self::DtlsFingerprint => "Failed by DTLS fingerprint error",
+            Self::Dtls => "Failed by DTLS error",
+            Self::RtpActivity => "Failed by RTP activity",
+            Self::BadOffer => "Failed to add stream to proxy",
+            Self::ProviderUnsupported => "Only WebRTC is offered by this server",
+            Self::PullUnsupported => "Failed to get agent storage",
+            Self::TooManyStreams => "Too many streams",
+            Self::NameTooLong => "Stream name is empty or too long",
+            Self::CodecChanged => "The publisher came back with another codec",
+            Self::Failed => "Failed by error",
+        }
+    }
+}
+
+impl From<&PeerFault> for Info {
+    fn from(fault: &PeerFault) -> Self {
+        match fault {
+            PeerFault::Sdp(_) => Self::BadOffer,
+            PeerFault::NoCommonCodecs => Self::NoCommonCodecs,
+            PeerFault::IceTimeout => Self::IceTimeout,
+            PeerFault::ConsentLost | PeerFault::Gone => Self::KeepAlive,
+            PeerFault::Dtls => Self::Dtls,
+            PeerFault::Fingerprint => Self::DtlsFingerprint,
+            PeerFault::RtpSilence => Self::RtpActivity,
+            PeerFault::Exhausted(_) => Self::TooManyStreams,
+            PeerFault::Internal(_) => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What comes in at the accepting end, from text to meaning.
+//!
+//! Unknown fields are ignored and numbers may be strings: pages put their own things into these
+//! messages, and old ones differ.
+
+use serde_json::Value;
+
+use crate::limits::Limits;
+
+/// A message of a page, or of an origin that pushes to us.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Incoming {
+    Connection(Box<Greeting>),
+    Pong,
+    Ping,
+    Request(Request),
+    /// Accepted and dropped: logs and reports.
+    Nothing,
+}
+
+/// Who the far side says it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) app_key: String,
+    pub(crate) client_version: String,
+    pub(crate) client_os_version: String,
+    pub(crate) client_browser_version: String,
+    pub(crate) keep_alive: bool,
+    /// Set when the far side is a node that pushes streams to us.
+    pub(crate) link: Option<LinkTag>,
+}
+
+/// How a node that pushes introduces itself, in `custom` of its `connection`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LinkTag {
+    /// The name of the node that opened the link.
+    pub(crate) node: String,
+}
+
+/// What a session can ask for.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Request {
+    Publish(StreamRequest),
+    Play(StreamRequest),
+    Unpublish { media_session: String },
+    Stop { media_session: String },
+    Available { media_session: String, name: String },
+    StreamEvent { media_session: String, kind: String, payload: Option<Value> },
+    Snapshot { media_session: String },
+    Data { operation: Value },
+}
+
+/// `publishStream` or `playStream`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct StreamRequest {
+    pub(crate) media_session: String,
+    pub(crate) name: String,
+    /// How the page wants to send or see it; `WebRTC` is all that there is here.
+    pub(crate) provider: String,
+    /// The offer.
+    pub(crate) sdp: String,
+}
+
+/// What is wrong with a message, and in which.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum RequestFault {
+    #[error("this is not a JSON object with a message name")]
+    Malformed,
+    #[error("{message}: data must be an array with one object")]
+    NoData { message: String },
+    #[error("{message}: {field} is missing")]
+    Missing { message: String, field: &'static str },
+    #[error("{message}: {field} is longer than {max} bytes")]
+    TooLong { message: String, field: &'static str, max: usize },
+    #[error("{message} is not a message that this server knows")]
+    Unknown { message: String },
+}
+
+impl RequestFault {
+    /// The message's name as far as it was one, for the `apiMethod` of the reply.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::Malformed => "",
+            Self::NoData { message }
+            | Self::Missing { message, .. }
+            | Self::TooLong { message, .. }
+            | Self::Unknown { message } => message,
+        }
+    }
+}
+
+/// Reads one text frame.
+pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Incoming, RequestFault> {
+    let Ok(Value::Object(envelope)) = serde_json::from_str(text) else {
+        return Err(RequestFault::Malformed);
+    };
+    let Some(Value::String(message)) = envelope.get("message") else {
+        return Err(RequestFault::Malformed);
+    };
+    let argument = match envelope.get("data") {
+        Some(Value::Array(data)) => data.first(),
+        _ => None,
+    };
+    let fields = Fields { message, argument, limits };
+    match message.as_str() {
+        "connection" => fields.greeting().map(|greeting| Incoming::Connection(Box::new(greeting))),
+        "pong" => Ok(Incoming::Pong),
+        "ping" => Ok(Incoming::Ping),
+        "pushLogs" | "submitBugReport" | "sessionDebug" => Ok(Incoming::Nothing),
+        "webRTCMetricsClientDescription" | "webRTCMetricsBatch" => Ok(Incoming::Nothing),
+        _ => fields.request().map(Incoming::Request),
+    }
+}
+
+struct Fields<'a> {
+    message: &'a str,
+    argument: Option<&'a Value>,
+    limits: &'a Limits,
+}
+
+impl Fields<'_> {
+    fn request(&self) -> Result<Request, RequestFault> {
+        let media_session = || self.name("mediaSessionId");
+        Ok(match self.message {
+            "publishStream" => Request::Publish(self.stream_request()?),
+            "playStream" => Request::Play(self.stream_request()?),
+            "unPublishStream" => Request::Unpublish { media_session: media_session()? },
+            "stopStream" => Request::Stop { media_session: media_session()? },
+            "availableStream" => {
+                Request::Available { media_session: media_session()?, name: self.name("name")? }
+            }
+            "sendStreamEvent" => Request::StreamEvent {
+                media_session: media_session()?,
+                kind: self.name("type")?,
+                payload: self.field("payload")?.cloned(),
+            },
+            "snapshot" => Request::Snapshot { media_session: media_session()? },
+            "sendData" => {
+                Request::Data { operation: self.field("operationId")?.cloned().unwrap_or_default() }
+            }
+            _ => return Err(RequestFault::Unknown { message: self.shown() }),
+        })
+    }
+
+    fn greeting(&self) -> Result<Greeting, RequestFault> {
+        let text = |field| self.text(field, self.limits.name_bytes_max);
+        let link = self.field("custom")?.and_then(|custom| custom.get("distributaryLink"));
+        let node = link.and_then(|link| link.get("node")).and_then(Value::as_str);
+        Ok(Greeting {
+            app_key: text("appKey")?.unwrap_or_default(),
+            client_version: text("clientVersion")?.unwrap_or_default(),
+            client_os_version: text("clientOSVersion")?.unwrap_or_default(),
+            client_browser_version: text("clientBrowserVersion")?.unwrap_or_default(),
+            keep_alive: matches!(self.field("keepAlive")?, Some(Value::Bool(true))),
+            link: node.map(|node| LinkTag { node: node.to_owned() }),
+        })
+    }
+
+    fn stream_request(&self) -> Result<StreamRequest, RequestFault> {
+        let names = self.limits.name_bytes_max;
+        // An empty id or name is answered in the dialogue, by a status; a status needs the id.
+        Ok(StreamRequest {
+            media_session: self.text("mediaSessionId", names)?.unwrap_or_default(),
+            name: self.text("name", names)?.unwrap_or_default(),
+            provider: self.text("mediaProvider", names)?.unwrap_or_default(),
+            sdp: self.text("sdp", self.limits.websocket_message_bytes_max)?.unwrap_or_default(),
+        })
+    }
+
+    fn name(&self, field: &'static str) -> Result<String, RequestFault> {
+        let name = self.text(field, self.limits.name_bytes_max)?;
+        name.ok_or(RequestFault::Missing { message: self.shown(), field })
+    }
+
+    /// A string, or a number in its place.
+    fn text(&self, field: &'static str, max: usize) -> Result<Option<String>, RequestFault> {
+        let text = match self.field(field)? {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return Ok(None),
+        };
+        if text.len() > max {
+            return Err(RequestFault::TooLong { message: self.shown(), field, max });
+        }
+        Ok(Some(text))
+    }
+
+    fn field(&self, field: &str) -> Result<Option<&Value>, RequestFault> {
+        match self.argument {
+            Some(Value::Object(argument)) => Ok(argument.get(field)),
+            _ => Err(RequestFault::NoData { message: self.shown() }),
+        }
+    }
+
+    /// The name for a reply: a stranger's text, so not more of it than a name needs.
+    fn shown(&self) -> String {
+        self.message.chars().take(64).collect()
+    }
+}
