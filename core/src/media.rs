@@ -1,0 +1,476 @@
+//! The media of one shard: its peers, what they receive and whom that is for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use slab::Slab;
+use str0m::ice::StunMessage;
+
+use crate::id::{PeerId, ShardId, SocketId, StreamId};
+use crate::input::Flow;
+use crate::message::{Answer, Message, ToMedia, ToNode};
+use crate::outbox::Ctx;
+use crate::output::{SendBuffer, Transmit};
+use crate::timers::Timers;
+
+mod answer;
+mod crypto;
+mod dial;
+mod egress;
+mod format;
+mod ingest;
+mod keyframe;
+mod offer;
+mod packet;
+mod peer;
+mod rewrite;
+mod runs;
+mod ufrag;
+
+pub use crypto::crypto_provider;
+pub(crate) use format::Formats;
+pub(crate) use packet::Packet;
+pub(crate) use peer::PeerFault;
+
+use dial::DialSockets;
+use egress::Egress;
+use ingest::Ingest;
+use keyframe::KeyframeThrottle;
+use peer::{Accepted, Fact, Peer, Role};
+
+/// All peers of a shard and the routes between them.
+pub(crate) struct Media {
+    shard: ShardId,
+    /// Our media port, as peers know it.
+    port: u16,
+    peers: Slab<Peer>,
+    by_id: BTreeMap<PeerId, usize>,
+    /// Who was heard from where: our port and the far end.
+    by_path: BTreeMap<(u16, SocketAddr), usize>,
+    streams: BTreeMap<StreamId, Stream>,
+    /// Peers that have, or may have, something to send, each at most once.
+    dirty: VecDeque<usize>,
+    is_dirty: Vec<bool>,
+    sockets: DialSockets,
+    timers: Timers<Timer>,
+    /// What other shards are to get of what came in since the last drain.
+    outbound: BTreeMap<ShardId, Vec<(StreamId, Packet)>>,
+    /// Lent to drains, so that they need not allocate.
+    facts: Vec<Fact>,
+}
+
+/// One stream as this shard has to do with it.
+#[derive(Debug)]
+struct Stream {
+    /// The shard that it comes in at.
+    home: ShardId,
+    /// The publisher's peer, if it is here.
+    source: Option<usize>,
+    /// The viewers' and links' peers that are here.
+    sinks: Vec<usize>,
+    /// Shards that have viewers, if it comes in here.
+    subscribers: Vec<ShardId>,
+    keyframes: KeyframeThrottle,
+}
+
+impl Stream {
+    fn new(home: ShardId) -> Self {
+        Self {
+            home,
+            source: None,
+            sinks: Vec::new(),
+            subscribers: Vec::new(),
+            keyframes: KeyframeThrottle::default(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.source.is_none() && self.sinks.is_empty() && self.subscribers.is_empty()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    Peer(usize),
+    Keyframe(StreamId),
+}
+
+impl Media {
+    pub(crate) fn new(shard: ShardId, port: u16) -> Self {
+        Self {
+            shard,
+            port,
+            peers: Slab::new(),
+            by_id: BTreeMap::new(),
+            by_path: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            dirty: VecDeque::new(),
+            is_dirty: Vec::new(),
+            sockets: DialSockets::default(),
+            timers: Timers::new(),
+            outbound: BTreeMap::new(),
+            facts: Vec::new(),
+        }
+    }
+
+    /// Takes a word from the node, or from another shard's media.
+    pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToMedia) {
+        match word {
+            ToMedia::AcceptIngest { peer, stream, run, offer } => {
+                let ingest = Ingest::new(stream, run, ctx.now);
+                let accepted = self
+                    .room(ctx)
+                    .and_then(|()| Peer::accept_ingest(ctx, peer, &offer, self.port, ingest));
+                self.admit(ctx, peer, stream, self.shard, accepted);
+            }
+            ToMedia::AcceptEgress { peer, stream, home, formats, offer } => {
+                let egress = Egress::new(stream, ctx.rng);
+                let accepted = self.room(ctx).and_then(|()| {
+                    Peer::accept_egress(ctx, peer, &offer, self.port, egress, &formats)
+                });
+                self.admit(ctx, peer, stream, home, accepted);
+            }
+            ToMedia::Dial { peer, node, stream, home, formats } => {
+                let request = dial::Request { peer, node, stream, home, formats };
+                self.sockets.request(ctx, request);
+                self.dial_waiting(ctx);
+            }
+            ToMedia::TakeAnswer { peer, sdp } => self.take_answer(ctx, peer, &sdp),
+            ToMedia::Drop { peer } => {
+                self.sockets.withdraw(peer);
+                if let Some(slot) = self.by_id.get(&peer).copied() {
+                    self.remove(ctx, slot);
+                }
+            }
+            ToMedia::Subscribe { stream, to } => {
+                let stream = self.streams.entry(stream).or_insert(Stream::new(self.shard));
+                if !stream.subscribers.contains(&to) {
+                    stream.subscribers.push(to);
+                }
+            }
+            ToMedia::Unsubscribe { stream, to } => {
+                if let Some(entry) = self.streams.get_mut(&stream) {
+                    entry.subscribers.retain(|shard| *shard != to);
+                    self.forget_if_idle(stream);
+                }
+            }
+            ToMedia::WantKeyframe { stream } => self.want_keyframe(ctx, stream),
+        }
+    }
+
+    /// Takes packets that came in at another shard.
+    pub(crate) fn handle_packets(&mut self, packets: &[(StreamId, Packet)]) {
+        for (stream, packet) in packets {
+            self.fan_out(*stream, packet);
+        }
+    }
+
+    /// Takes one run of datagrams.
+    pub(crate) fn handle_datagrams(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        flow: Flow,
+        bytes: &[u8],
+        stride: usize,
+    ) {
+        for datagram in bytes.chunks(stride.max(1)) {
+            let Some(slot) = self.find(ctx, flow, datagram) else { continue };
+            let mut facts = std::mem::take(&mut self.facts);
+            if let Some(peer) = self.peers.get_mut(slot) {
+                peer.receive(ctx, flow, datagram, &mut facts);
+            }
+            self.settle(ctx, slot, facts);
+        }
+    }
+
+    /// Takes the number of a socket that was asked for.
+    pub(crate) fn handle_bound(&mut self, ctx: &mut Ctx<'_>, socket: SocketId, port: Option<u16>) {
+        self.sockets.bound(socket, port);
+        self.dial_waiting(ctx);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(timer) = self.timers.pop_due(ctx.now) {
+            match timer {
+                Timer::Peer(slot) => self.drain(ctx, slot),
+                Timer::Keyframe(stream) => self.ask_for_keyframe(ctx, stream),
+            }
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Hands over what waits for other shards, then drains peers until one has a run to send.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        send: &mut SendBuffer,
+    ) -> Option<Transmit> {
+        while let Some((shard, packets)) = self.outbound.pop_first() {
+            ctx.out.post(shard, Message::Packets(packets));
+        }
+        while let Some(slot) = self.dirty.front().copied() {
+            self.drain(ctx, slot);
+            let run = self.peers.get_mut(slot).and_then(|peer| {
+                peer.runs.take(ctx.now, &ctx.config.limits, &mut send.bytes, send.segments_max)
+            });
+            if self.peers.get(slot).is_none_or(|peer| peer.runs.is_empty()) {
+                self.dirty.pop_front();
+                self.set_dirty(slot, false);
+            }
+            if let Some(run) = run {
+                return Some(Transmit { flow: run.flow, len: run.len, segment: run.segment });
+            }
+        }
+        None
+    }
+
+    fn room(&self, ctx: &Ctx<'_>) -> Result<(), PeerFault> {
+        if self.peers.len() >= ctx.config.limits.peers_max {
+            return Err(PeerFault::Exhausted("this server has as many peers as it may have"));
+        }
+        Ok(())
+    }
+
+    fn admit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: PeerId,
+        stream: StreamId,
+        home: ShardId,
+        accepted: Result<Accepted, PeerFault>,
+    ) {
+        let outcome = accepted.map(|Accepted { peer, answer, formats }| {
+            self.insert(ctx, peer, stream, home);
+            Answer { sdp: answer, formats }
+        });
+        ctx.out.post(ShardId::NODE, Message::Node(ToNode::Answered { peer: id, outcome }));
+    }
+
+    fn insert(&mut self, ctx: &mut Ctx<'_>, peer: Peer, stream: StreamId, home: ShardId) {
+        let is_source = matches!(peer.role, Role::Ingest(_));
+        let id = peer.id;
+        let slot = self.peers.insert(peer);
+        self.by_id.insert(id, slot);
+        let shard = self.shard;
+        let entry = self.streams.entry(stream).or_insert(Stream::new(home));
+        if is_source {
+            entry.source = Some(slot);
+        } else {
+            if entry.sinks.is_empty() && home != shard {
+                let word = ToMedia::Subscribe { stream, to: shard };
+                ctx.out.post(home, Message::Media(word));
+            }
+            entry.sinks.push(slot);
+        }
+        self.mark_dirty(slot);
+    }
+
+    fn remove(&mut self, ctx: &mut Ctx<'_>, slot: usize) {
+        let Some(peer) = self.peers.try_remove(slot) else { return };
+        self.by_id.remove(&peer.id);
+        for path in peer.paths() {
+            self.by_path.remove(&(path.local.port(), path.remote));
+        }
+        self.timers.set(Timer::Peer(slot), None);
+        self.dirty.retain(|other| *other != slot);
+        self.set_dirty(slot, false);
+        self.sockets.release(peer.id);
+        let stream = match &peer.role {
+            Role::Ingest(ingest) => ingest.stream,
+            Role::Egress(egress) => egress.stream,
+        };
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match &peer.role {
+            Role::Ingest(_) if entry.source == Some(slot) => entry.source = None,
+            Role::Ingest(_) => {}
+            Role::Egress(_) => {
+                entry.sinks.retain(|other| *other != slot);
+                if entry.sinks.is_empty() && entry.home != self.shard {
+                    let word = ToMedia::Unsubscribe { stream, to: self.shard };
+                    ctx.out.post(entry.home, Message::Media(word));
+                }
+            }
+        }
+        self.forget_if_idle(stream);
+    }
+
+    fn forget_if_idle(&mut self, stream: StreamId) {
+        if self.streams.get(&stream).is_some_and(Stream::is_idle) {
+            self.streams.remove(&stream);
+            self.timers.set(Timer::Keyframe(stream), None);
+        }
+    }
+
+    /// Finds whose a datagram is. A STUN request names the peer (RFC 8445, section 7.3), and from
+    /// then on the peer is known by where it sends from.
+    fn find(&mut self, ctx: &Ctx<'_>, flow: Flow, datagram: &[u8]) -> Option<usize> {
+        let path = (flow.local.port(), flow.remote);
+        if peer::is_stun(datagram)
+            && let Ok(message) = StunMessage::parse(datagram)
+            && let Some((ours, _)) = message.split_username()
+        {
+            let slot = self.by_id.get(&ufrag::decode(ours)?).copied()?;
+            let peer = self.peers.get_mut(slot)?;
+            if peer.ufrag != ours || !peer.learn_path(flow, &ctx.config.limits) {
+                return None;
+            }
+            self.by_path.insert(path, slot);
+            return Some(slot);
+        }
+        self.by_path.get(&path).copied()
+    }
+
+    fn take_answer(&mut self, ctx: &mut Ctx<'_>, id: PeerId, sdp: &str) {
+        let Some(slot) = self.by_id.get(&id).copied() else { return };
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        match peer.take_answer(ctx, sdp) {
+            Ok(()) => {
+                for path in peer.paths() {
+                    self.by_path.insert((path.local.port(), path.remote), slot);
+                }
+                self.mark_dirty(slot);
+            }
+            Err(fault) => self.fail(ctx, slot, fault),
+        }
+    }
+
+    /// Makes the offers whose sockets have come.
+    fn dial_waiting(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some((request, socket)) = self.sockets.next_ready() {
+            let dial::Request { peer: id, node: _, stream, home, formats } = request;
+            let dialed = self.room(ctx).and_then(|()| {
+                let port = socket.ok_or(PeerFault::Exhausted("no UDP socket can be opened"))?;
+                let egress = Egress::new(stream, ctx.rng);
+                Peer::dial(ctx, id, port, egress, &formats)
+            });
+            let outcome = dialed.map(|(peer, offer)| {
+                self.insert(ctx, peer, stream, home);
+                offer
+            });
+            if outcome.is_err() {
+                self.sockets.release(id);
+            }
+            ctx.out.post(ShardId::NODE, Message::Node(ToNode::Offered { peer: id, outcome }));
+        }
+    }
+
+    fn drain(&mut self, ctx: &mut Ctx<'_>, slot: usize) {
+        let mut facts = std::mem::take(&mut self.facts);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.drain(ctx, &mut facts);
+        }
+        self.settle(ctx, slot, facts);
+    }
+
+    /// Acts on what a drain brought to light, and sets the peer's alarm.
+    fn settle(&mut self, ctx: &mut Ctx<'_>, slot: usize, mut facts: Vec<Fact>) {
+        for fact in facts.drain(..) {
+            let Some(peer) = self.peers.get(slot) else { break };
+            match (fact, &peer.role) {
+                (Fact::Connected, role) => {
+                    let joined = match role {
+                        Role::Egress(egress) if egress.has_picture() => Some(egress.stream),
+                        Role::Egress(_) | Role::Ingest(_) => None,
+                    };
+                    let up = ToNode::Up { peer: peer.id };
+                    ctx.out.post(ShardId::NODE, Message::Node(up));
+                    if let Some(stream) = joined {
+                        self.want_keyframe(ctx, stream);
+                    }
+                }
+                (Fact::Packet(packet), Role::Ingest(ingest)) => {
+                    let stream = ingest.stream;
+                    self.distribute(stream, packet);
+                }
+                (Fact::KeyframeWanted, Role::Egress(egress)) => {
+                    let stream = egress.stream;
+                    self.want_keyframe(ctx, stream);
+                }
+                (Fact::Packet(_), Role::Egress(_)) | (Fact::KeyframeWanted, Role::Ingest(_)) => {}
+                (Fact::Failed(fault), _) => self.fail(ctx, slot, fault),
+            }
+        }
+        self.facts = facts;
+        let Some(peer) = self.peers.get(slot) else { return };
+        if !peer.runs.is_empty() {
+            self.mark_dirty(slot);
+        }
+        if let Some(peer) = self.peers.get(slot) {
+            self.timers.set(Timer::Peer(slot), peer.next_timeout(&ctx.config.limits));
+        }
+    }
+
+    fn fail(&mut self, ctx: &mut Ctx<'_>, slot: usize, fault: PeerFault) {
+        let Some(id) = self.peers.get(slot).map(|peer| peer.id) else { return };
+        self.remove(ctx, slot);
+        ctx.out.post(ShardId::NODE, Message::Node(ToNode::Failed { peer: id, fault }));
+    }
+
+    /// Sends a packet that came in here to the viewers here and to the shards of the others.
+    fn distribute(&mut self, id: StreamId, packet: Packet) {
+        self.fan_out(id, &packet);
+        let Some(stream) = self.streams.get(&id) else { return };
+        for shard in &stream.subscribers {
+            self.outbound.entry(*shard).or_default().push((id, packet.clone()));
+        }
+    }
+
+    fn fan_out(&mut self, id: StreamId, packet: &Packet) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        for slot in &stream.sinks {
+            let written = self.peers.get_mut(*slot).is_some_and(|peer| peer.write(packet));
+            if written && mark(&mut self.is_dirty, *slot) {
+                self.dirty.push_back(*slot);
+            }
+        }
+    }
+
+    fn want_keyframe(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.keyframes.want();
+        self.ask_for_keyframe(ctx, id);
+    }
+
+    /// Asks upstream if enough time has passed, else sets the alarm for when it has.
+    fn ask_for_keyframe(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let interval = ctx.config.limits.keyframe_interval_min;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.keyframes.take(ctx.now, interval) {
+            if let Some(source) = stream.source {
+                if self.peers.get_mut(source).is_some_and(Peer::request_keyframe) {
+                    self.mark_dirty(source);
+                }
+            } else if stream.home != self.shard {
+                let word = ToMedia::WantKeyframe { stream: id };
+                ctx.out.post(stream.home, Message::Media(word));
+            }
+        } else {
+            let due = stream.keyframes.due(ctx.now, interval);
+            self.timers.set(Timer::Keyframe(id), due);
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        if mark(&mut self.is_dirty, slot) {
+            self.dirty.push_back(slot);
+        }
+    }
+
+    fn set_dirty(&mut self, slot: usize, dirty: bool) {
+        if let Some(flag) = self.is_dirty.get_mut(slot) {
+            *flag = dirty;
+        }
+    }
+}
+
+/// Raises the flag of `slot`; tells whether it was down.
+fn mark(flags: &mut Vec<bool>, slot: usize) -> bool {
+    if flags.len() <= slot {
+        flags.resize(slot + 1, false);
+    }
+    flags.get_mut(slot).is_some_and(|flag| !std::mem::replace(flag, true))
+}

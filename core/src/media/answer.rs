@@ -1,0 +1,79 @@
+//! The answer as the clients need it: what str0m wrote, with what they are particular about.
+
+/// Rewrites str0m's answer.
+///
+/// * Sound and picture of a viewer belong to one media stream, named `stream`: players show the
+///   stream of whichever track came last (str0m names one for each track).
+/// * Every section that is in use has the candidates: str0m puts them into the first one, which
+///   may be one that is rejected.
+/// * The payload's `a=rtcp-fb` lines come between its `a=rtpmap` and `a=fmtp`: the WebSDK extends
+///   an `a=fmtp` that follows `a=rtpmap` directly, and breaks its line end.
+pub(crate) fn rewrite(answer: &str, stream: &str) -> String {
+    let candidates: Vec<&str> = answer
+        .lines()
+        .filter(|line| line.starts_with("a=candidate:") || *line == "a=end-of-candidates")
+        .collect();
+    let mut out = String::with_capacity(answer.len() + 512);
+    let mut sections = answer.split("\r\nm=");
+    if let Some(session) = sections.next() {
+        for line in session.lines() {
+            match line.strip_prefix("a=msid-semantic:") {
+                Some(_) => push(&mut out, &format!("a=msid-semantic: WMS {stream}")),
+                None => push(&mut out, line),
+            }
+        }
+    }
+    for section in sections {
+        push_section(&mut out, section, stream, &candidates);
+    }
+    out
+}
+
+fn push_section(out: &mut String, section: &str, stream: &str, candidates: &[&str]) {
+    let kind = section.split_whitespace().next().unwrap_or_default();
+    let rejected = section.split_whitespace().nth(1) == Some("0");
+    let track = format!("{stream}-{kind}");
+    let mut lines: Vec<&str> = section.lines().collect();
+    // A stable sort by rank moves only what has to move.
+    let codec_rank = |line: &&str| match *line {
+        line if line.starts_with("a=rtcp-fb:") => 1,
+        line if line.starts_with("a=fmtp:") => 2,
+        _ => 0,
+    };
+    let mut start = 0;
+    while let Some(from) = lines.get(start..).and_then(|rest| {
+        rest.iter().position(|line| line.starts_with("a=rtpmap:")).map(|at| start + at + 1)
+    }) {
+        let tail = lines.get_mut(from..).unwrap_or_default();
+        let until = tail.iter().position(|line| codec_rank(line) == 0).unwrap_or(tail.len());
+        if let Some(block) = tail.get_mut(..until) {
+            block.sort_by_key(codec_rank);
+        }
+        start = from + until;
+    }
+    for (index, line) in lines.iter().enumerate() {
+        if index == 0 {
+            push(out, &format!("m={line}"));
+        } else if line.starts_with("a=candidate:") || *line == "a=end-of-candidates" {
+        } else if line.starts_with("a=msid:") {
+            push(out, &format!("a=msid:{stream} {track}"));
+        } else if let Some((ssrc, _)) = line.split_once(" msid:") {
+            push(out, &format!("{ssrc} msid:{stream} {track}"));
+        } else {
+            push(out, line);
+        }
+    }
+    if !rejected {
+        for candidate in candidates {
+            push(out, candidate);
+        }
+        if !candidates.contains(&"a=end-of-candidates") {
+            push(out, "a=end-of-candidates");
+        }
+    }
+}
+
+fn push(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push_str("\r\n");
+}

@@ -1,0 +1,82 @@
+//! The sending half: packets of a stream become RTP of a viewer, or of an edge.
+
+use str0m::Rtc;
+use str0m::media::Mid;
+use str0m::rtp::RtpWrite;
+
+use super::format::Offered;
+use super::packet::{Kind, Packet};
+use super::rewrite::Rewriter;
+use crate::id::StreamId;
+use crate::rng::Rng;
+
+/// What a peer is sent, and of which stream.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    pub(crate) stream: StreamId,
+    tracks: Vec<Track>,
+    /// Where the sequence numbers of sound and picture start.
+    first_seqs: [u16; 2],
+}
+
+#[derive(Debug)]
+struct Track {
+    kind: Kind,
+    mid: Mid,
+    codec: Offered,
+    rewriter: Rewriter,
+    /// The publisher whose packets this viewer can decode: one of whom it has had a key frame.
+    entered: Option<u32>,
+}
+
+impl Egress {
+    pub(crate) fn new(stream: StreamId, rng: &mut Rng) -> Self {
+        let first_seqs = [u16::from_be_bytes(rng.bytes()), u16::from_be_bytes(rng.bytes())];
+        Self { stream, tracks: Vec::new(), first_seqs }
+    }
+
+    pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {
+        let [audio, video] = self.first_seqs;
+        let first_seq = match kind {
+            Kind::Audio => audio,
+            Kind::Video => video,
+        };
+        let rewriter = Rewriter::new(codec.spec.clock_rate.get(), first_seq);
+        self.tracks.push(Track { kind, mid, codec, rewriter, entered: None });
+    }
+
+    /// Queues one packet; it goes out with the next drain. Tells whether there is anything to
+    /// drain: a viewer without sound has no use for sound.
+    pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> bool {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.kind == packet.kind) else {
+            return false;
+        };
+        if track.entered != Some(packet.run) {
+            if !packet.entry {
+                return false;
+            }
+            track.entered = Some(packet.run);
+        }
+        let Some(numbers) = track.rewriter.rewrite(packet) else { return false };
+        let mut api = rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return false };
+        let payload = packet.payload.clone();
+        let write = RtpWrite::new(
+            track.codec.pt.into(),
+            numbers.seq.into(),
+            numbers.time,
+            packet.arrived,
+            payload,
+        );
+        let write = write
+            .marker(packet.marker)
+            .ext_vals(packet.extensions.values())
+            .nackable(track.codec.rtx.is_some());
+        stream.write_rtp(write);
+        true
+    }
+
+    pub(crate) fn has_picture(&self) -> bool {
+        self.tracks.iter().any(|track| track.kind == Kind::Video)
+    }
+}

@@ -1,0 +1,106 @@
+//! The receiving half: RTP of a publisher becomes packets of a stream.
+
+use std::time::Instant;
+
+use str0m::Rtc;
+use str0m::media::{KeyframeRequestKind, Mid};
+use str0m::rtp::{RtpPacket, Ssrc};
+
+use super::format::{self, Offered};
+use super::packet::{Extensions, Kind, Packet};
+use crate::id::StreamId;
+
+/// What a peer receives, and for which stream.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    pub(crate) stream: StreamId,
+    /// Which of the stream's publishers, in order, this is.
+    run: u32,
+    tracks: Vec<Track>,
+    /// Which track an SSRC belongs to, as learned; two or three entries.
+    sources: Vec<(Ssrc, Kind)>,
+    /// When RTP last came, or when the wait for it began.
+    pub(crate) heard: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    kind: Kind,
+    mid: Mid,
+    codec: Offered,
+}
+
+/// More SSRCs than a publisher of one camera and one microphone has any use for.
+const SOURCES_MAX: usize = 16;
+
+impl Ingest {
+    pub(crate) fn new(stream: StreamId, run: u32, now: Instant) -> Self {
+        Self { stream, run, tracks: Vec::new(), sources: Vec::new(), heard: now }
+    }
+
+    pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {
+        self.tracks.push(Track { kind, mid, codec });
+    }
+
+    /// Turns what str0m decrypted into a packet of the stream; `None` for padding, and for what
+    /// the answer did not ask for.
+    pub(crate) fn receive(&mut self, rtc: &mut Rtc, packet: RtpPacket) -> Option<Packet> {
+        self.heard = packet.timestamp;
+        if packet.payload.is_empty() {
+            return None;
+        }
+        let kind = self.kind_of(rtc, packet.header.ssrc)?;
+        let track = self.tracks.iter().find(|track| track.kind == kind)?;
+        if *packet.header.payload_type != track.codec.pt {
+            return None;
+        }
+        Some(Packet {
+            kind,
+            run: self.run,
+            seq: *packet.seq_no,
+            time: packet.header.timestamp,
+            marker: packet.header.marker,
+            entry: format::is_entry(track.codec.spec.codec, &packet.payload),
+            extensions: Extensions::of(&packet.header.ext_vals),
+            payload: packet.payload,
+            arrived: packet.timestamp,
+        })
+    }
+
+    fn kind_of(&mut self, rtc: &mut Rtc, ssrc: Ssrc) -> Option<Kind> {
+        if let Some((_, kind)) = self.sources.iter().find(|(known, _)| *known == ssrc) {
+            return Some(*kind);
+        }
+        let mid = rtc.direct_api().stream_rx(&ssrc)?.mid();
+        let kind = self.tracks.iter().find(|track| track.mid == mid)?.kind;
+        if self.sources.len() < SOURCES_MAX {
+            self.sources.push((ssrc, kind));
+        }
+        Some(kind)
+    }
+
+    /// Asks the publisher for a key frame (PLI, RFC 4585, section 6.3.1); it goes out with the
+    /// next drain. Tells whether there is a picture to ask for.
+    pub(crate) fn request_keyframe(&self, rtc: &mut Rtc) -> bool {
+        let Some(video) = self.tracks.iter().find(|track| track.kind == Kind::Video) else {
+            return false;
+        };
+        let mut api = rtc.direct_api();
+        match api.stream_rx_by_mid(video.mid, None) {
+            Some(stream) => {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Tells the publisher the most it may send, in bit/s (REMB).
+    pub(crate) fn limit_bitrate(&self, rtc: &mut Rtc, bitrate: u64) {
+        if let Some(video) = self.tracks.iter().find(|track| track.kind == Kind::Video)
+            && let Some(stream) = rtc.direct_api().stream_rx_by_mid(video.mid, None)
+        {
+            stream.request_remb(bitrate.into());
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The offer of a browser, narrowed down to the codecs that will be used.
+//!
+//! str0m answers with every codec that both sides know. An answer to a publisher must name one, so
+//! that it cannot switch in mid-stream; an answer to a viewer must name the publisher's. So the
+//! offer is narrowed before str0m sees it (RFC 8866 for the lines, RFC 8829 for their use).
+
+use str0m::format::{CodecSpec, FormatParams};
+use str0m::media::Frequency;
+
+use super::format::{self, Formats, Offered};
+use super::packet::Kind;
+
+/// The one fingerprint that everybody must offer (RFC 8122, section 5).
+const FINGERPRINT: &str = "a=fingerprint:sha-256 ";
+
+/// An offer, cut into its sections.
+#[derive(Debug)]
+pub(crate) struct Offer<'a> {
+    session: Vec<&'a str>,
+    sections: Vec<Section<'a>>,
+}
+
+#[derive(Debug)]
+struct Section<'a> {
+    /// `None` for what is neither sound nor picture.
+    kind: Option<Kind>,
+    lines: Vec<&'a str>,
+    codecs: Vec<Offered>,
+    rejected: bool,
+}
+
+/// Why an offer cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OfferFault {
+    /// It is not an offer, or one that lacks something.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// There is no codec that both sides know.
+    #[error("no common codecs")]
+    NoCommonCodecs,
+}
+
+/// An offer that str0m shall answer, and what the answer will then say.
+#[derive(Debug)]
+pub(crate) struct Narrowed {
+    pub(crate) sdp: String,
+    pub(crate) audio: Option<Offered>,
+    pub(crate) video: Option<Offered>,
+}
+
+impl Narrowed {
+    pub(crate) fn formats(&self) -> Formats {
+        Formats { audio: self.audio.map(|c| c.spec), video: self.video.map(|c| c.spec) }
+    }
+}
+
+/// What becomes of one section.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Use(Offered),
+    /// It stays, with a codec, but nothing flows.
+    Idle(Offered),
+    Reject,
+}
+
+impl<'a> Offer<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, OfferFault> {
+        let mut session = Vec::new();
+        let mut sections: Vec<Section<'a>> = Vec::new();
+        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            if let Some(media) = line.strip_prefix("m=") {
+                sections.push(Section::new(media, line));
+            } else if let Some(section) = sections.last_mut() {
+                section.lines.push(line);
+            } else {
+                session.push(line);
+            }
+        }
+        if session.first() != Some(&"v=0") {
+            return Err(OfferFault::Malformed("it does not begin with v=0"));
+        }
+        if sections.is_empty() {
+            return Err(OfferFault::Malformed("it has no m= line"));
+        }
+        let anywhere = |prefix| {
+            let mut lines = session.iter().chain(sections.iter().flat_map(|s| &s.lines));
+            lines.any(|line: &&str| has_prefix(line, prefix))
+        };
+        if !anywhere("a=ice-ufrag:") || !anywhere("a=ice-pwd:") {
+            return Err(OfferFault::Malformed("it has no ICE user name fragment and password"));
+        }
+        if !anywhere(FINGERPRINT) {
+            return Err(OfferFault::Malformed("it has no SHA-256 fingerprint"));
+        }
+        for section in &mut sections {
+            section.read_codecs();
+        }
+        Ok(Self { session, sections })
+    }
+
+    /// Narrows a publisher's offer to one codec for sound and one for picture.
+    pub(crate) fn narrow_to_receive(&self, preferred: &[String]) -> Result<Narrowed, OfferFault> {
+        if !self.sections.iter().any(|section| section.kind.is_some() && section.sends()) {
+            return Err(OfferFault::Malformed("it offers to send nothing"));
+        }
+        self.narrow(|section, _| match format::choose_to_receive(&section.codecs, preferred) {
+            Some(codec) if section.sends() => Fate::Use(codec),
+            Some(codec) => Fate::Idle(codec),
+            None => Fate::Reject,
+        })
+    }
+
+    /// Narrows a viewer's offer to the codecs of what is published.
+    ///
+    /// A viewer who wants picture (or sound), can have it only in another codec, is a fault even
+    /// if the other medium fits: a player that stays black helps nobody.
+    pub(crate) fn narrow_to_send(&self, published: &Formats) -> Result<Narrowed, OfferFault> {
+        let wanted = |kind| match kind {
+            Kind::Audio => published.audio,
+            Kind::Video => published.video,
+        };
+        let unfit = self.sections.iter().any(|section| {
+            let published = section.kind.and_then(wanted).filter(|_| section.receives());
+            published.is_some_and(|spec| format::choose_to_send(&section.codecs, &spec).is_none())
+        });
+        if unfit {
+            return Err(OfferFault::NoCommonCodecs);
+        }
+        self.narrow(|section, kind| {
+            let fit = wanted(kind).and_then(|spec| format::choose_to_send(&section.codecs, &spec));
+            match (fit, section.codecs.first()) {
+                (Some(codec), _) if section.receives() => Fate::Use(codec),
+                (_, Some(codec)) => Fate::Idle(*codec),
+                (_, None) => Fate::Reject,
+            }
+        })
+    }
+
+    fn narrow(&self, decide: impl Fn(&Section<'a>, Kind) -> Fate) -> Result<Narrowed, OfferFault> {
+        let (mut audio, mut video) = (None, None);
+        let mut fates = Vec::with_capacity(self.sections.len());
+        for section in &self.sections {
+            let taken = match section.kind {
+                Some(Kind::Audio) => &mut audio,
+                Some(Kind::Video) => &mut video,
+                None => {
+                    fates.push(Fate::Reject);
+                    continue;
+                }
+            };
+            let kind = section.kind.unwrap_or(Kind::Audio);
+            let fate = match decide(section, kind) {
+                _ if section.rejected => Fate::Reject,
+                // A second camera or microphone finds its place taken.
+                Fate::Use(_) if taken.is_some() => Fate::Reject,
+                fate @ (Fate::Use(_) | Fate::Idle(_) | Fate::Reject) => fate,
+            };
+            if let Fate::Use(codec) = fate {
+                *taken = Some(codec);
+            }
+            fates.push(fate);
+        }
+        if audio.is_none() && video.is_none() {
+            return Err(OfferFault::NoCommonCodecs);
+        }
+        Ok(Narrowed { sdp: self.print(&fates), audio, video })
+    }
+
+    fn print(&self, fates: &[Fate]) -> String {
+        let rejected_mids: Vec<&str> = self
+            .sections
+            .iter()
+            .zip(fates)
+            .filter(|(_, fate)| **fate == Fate::Reject)
+            .filter_map(|(section, _)| section.attribute("a=mid:"))
+            .collect();
+        let mut out = String::new();
+        for line in &self.session {
+            match line.strip_prefix("a=group:BUNDLE") {
+                Some(mids) => {
+                    out.push_str("a=group:BUNDLE");
+                    for mid in mids.split_whitespace().filter(|mid| !rejected_mids.contains(mid)) {
+                        out.push(' ');
+                        out.push_str(mid);
+                    }
+                    out.push_str("\r\n");
+                }
+                None => push_line(&mut out, line),
+            }
+        }
+        for (section, fate) in self.sections.iter().zip(fates) {
+            section.print(*fate, &mut out);
+        }
+        out
+    }
+}
+
+impl<'a> Section<'a> {
+    fn new(media: &'a str, line: &'a str) -> Self {
+        let mut words = media.split_whitespace();
+        let kind = match words.next() {
+            Some("audio") => Some(Kind::Audio),
+            Some("video") => Some(Kind::Video),
+            _ => None,
+        };
+        let rejected = words.next() == Some("0");
+        Self { kind, lines: vec![line], codecs: Vec::new(), rejected }
+    }
+
+    fn attribute(&self, prefix: &str) -> Option<&'a str> {
+        self.lines.iter().find_map(|line| line.strip_prefix(prefix))
+    }
+
+    /// Whether the offerer wants to send here; `sendrecv` when it does not say (RFC 8866, 6.7).
+    fn sends(&self) -> bool {
+        !self.has("a=recvonly") && !self.has("a=inactive")
+    }
+
+    fn receives(&self) -> bool {
+        !self.has("a=sendonly") && !self.has("a=inactive")
+    }
+
+    fn has(&self, line: &str) -> bool {
+        self.lines.contains(&line)
+    }
+
+    fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
+        let media = self.lines.first().copied().unwrap_or_default();
+        media.split_whitespace().skip(3).filter_map(|word| word.parse().ok())
+    }
+
+    fn read_codecs(&mut self) {
+        let mut codecs = Vec::new();
+        for pt in self.payload_types() {
+            if let Some(spec) = self.spec_of(pt) {
+                let rtx = self.payload_types().find(|rtx| self.repairs(*rtx) == Some(pt));
+                codecs.push(Offered { pt, rtx, spec });
+            }
+        }
+        self.codecs = codecs;
+    }
+
+    /// The payload type that `pt` carries retransmissions of.
+    fn repairs(&self, pt: u8) -> Option<u8> {
+        let map = self.attribute(&format!("a=rtpmap:{pt} "))?;
+        if !map.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("rtx/")) {
+            return None;
+        }
+        let parameters = self.attribute(&format!("a=fmtp:{pt} "))?;
+        let apt = parameters.split(';').find_map(|pair| pair.trim().strip_prefix("apt="))?;
+        apt.trim().parse().ok()
+    }
+
+    fn spec_of(&self, pt: u8) -> Option<CodecSpec> {
+        let map = match (self.attribute(&format!("a=rtpmap:{pt} ")), pt) {
+            (Some(map), _) => map,
+            // RFC 3551, section 6: these need no rtpmap.
+            (None, 0) => "PCMU/8000",
+            (None, 8) => "PCMA/8000",
+            (None, _) => return None,
+        };
+        let mut parts = map.trim().split('/');
+        let codec = format::by_encoding_name(parts.next()?)?;
+        if Kind::from(codec.kind()) != self.kind? {
+            return None;
+        }
+        let clock_rate: u32 = parts.next()?.parse().ok()?;
+        let channels: Option<u8> = parts.next().and_then(|channels| channels.parse().ok());
+        let parameters = self.attribute(&format!("a=fmtp:{pt} ")).unwrap_or_default();
+        Some(CodecSpec {
+            codec,
+            clock_rate: Frequency::new(clock_rate)?,
+            channels,
+            format: FormatParams::parse_line(parameters),
+        })
+    }
+
+    fn print(&self, fate: Fate, out: &mut String) {
+        let codec = match fate {
+            Fate::Use(codec) | Fate::Idle(codec) => Some(codec),
+            Fate::Reject => None,
+        };
+        let keep = |pt: &str| {
+            let pt = pt.parse::<u8>().ok();
+            pt.is_none() || codec.is_none_or(|codec| pt == Some(codec.pt) || pt == codec.rtx)
+        };
+        for line in &self.lines {
+            if line.starts_with("m=") {
+                out.push_str(&self.media_line(line, codec));
+                out.push_str("\r\n");
+                continue;
+            }
+            let of_codec = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
+            let tail = of_codec.iter().find_map(|prefix| line.strip_prefix(prefix));
+            let simulcast = line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
+            let direction = matches!(*line, "a=sendrecv" | "a=sendonly" | "a=recvonly");
+            if direction && matches!(fate, Fate::Idle(_)) {
+                push_line(out, "a=inactive");
+            } else if !simulcast
+                && tail.and_then(|tail| tail.split_whitespace().next()).is_none_or(keep)
+            {
+                push_line(out, line);
+            }
+        }
+    }
+
+    fn media_line(&self, line: &str, codec: Option<Offered>) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (media, protocol) = match words.as_slice() {
+            [media, _, protocol, ..] => (*media, *protocol),
+            _ => return line.to_owned(),
+        };
+        match codec {
+            Some(Offered { pt, rtx: Some(rtx), .. }) => format!("{media} 9 {protocol} {pt} {rtx}"),
+            Some(Offered { pt, rtx: None, .. }) => format!("{media} 9 {protocol} {pt}"),
+            None => {
+                format!("{media} 0 {protocol} {}", words.get(3..).unwrap_or_default().join(" "))
+            }
+        }
+    }
+}
+
+/// Writes a line, unless it is the fingerprint of a function that DTLS here does not check.
+fn push_line(out: &mut String, line: &str) {
+    if has_prefix(line, "a=fingerprint:") && !has_prefix(line, FINGERPRINT) {
+        return;
+    }
+    out.push_str(line);
+    out.push_str("\r\n");
+}
+
+/// Names of hash functions ignore case.
+fn has_prefix(line: &str, prefix: &str) -> bool {
+    line.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}

@@ -1,0 +1,159 @@
+//! Datagrams of one peer that wait for the kernel, and how they leave in runs.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::input::Flow;
+use crate::limits::Limits;
+
+/// The queue between a peer and the shard's send buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    queue: VecDeque<Datagram>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    flow: Flow,
+    bytes: Vec<u8>,
+    queued: Instant,
+}
+
+/// A run of datagrams in the send buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    pub(crate) flow: Flow,
+    pub(crate) len: usize,
+    pub(crate) segment: usize,
+}
+
+impl Runs {
+    /// Queues a datagram, or drops it when the peer has too much waiting.
+    pub(crate) fn push(&mut self, now: Instant, limits: &Limits, flow: Flow, bytes: Vec<u8>) {
+        if self.bytes + bytes.len() <= limits.peer_datagram_bytes_max {
+            self.bytes += bytes.len();
+            self.queue.push_back(Datagram { flow, bytes, queued: now });
+        }
+    }
+
+    /// Moves the next run into `send`: as many as go the same way and, but for the last, have the
+    /// same length. Media that waited too long is dropped on the way.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        limits: &Limits,
+        send: &mut [u8],
+        segments_max: usize,
+    ) -> Option<Run> {
+        while let Some(first) = self.queue.front() {
+            let age = now.saturating_duration_since(first.queued);
+            if age <= limits.media_age_max || !is_media(&first.bytes) {
+                break;
+            }
+            self.drop_front();
+        }
+        let first = self.queue.front()?;
+        let (flow, segment) = (first.flow, first.bytes.len());
+        let (mut len, mut segments) = (0, 0);
+        while let Some(next) = self.queue.front() {
+            let size = next.bytes.len();
+            if next.flow != flow || size > segment || segments == segments_max {
+                break;
+            }
+            let Some(room) = send.get_mut(len..len + size) else { break };
+            room.copy_from_slice(&next.bytes);
+            len += size;
+            segments += 1;
+            self.drop_front();
+            if size < segment {
+                break;
+            }
+        }
+        Some(Run { flow, len, segment })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(datagram) = self.queue.pop_front() {
+            self.bytes -= datagram.bytes.len();
+        }
+    }
+}
+
+/// RFC 7983, section 7: RTP or RTCP.
+fn is_media(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| (128..=191).contains(first))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn flow(port: u16) -> Flow {
+        Flow { local: ([127, 0, 0, 1], 1).into(), remote: ([127, 0, 0, 1], port).into() }
+    }
+
+    fn run(runs: &mut Runs, now: Instant, segments_max: usize) -> Option<(u16, usize, usize)> {
+        let mut send = [0; 100];
+        let run = runs.take(now, &Limits::default(), &mut send, segments_max)?;
+        Some((run.flow.remote.port(), run.len, run.segment))
+    }
+
+    #[test]
+    fn a_run_is_of_one_way_and_one_length_but_for_its_last() {
+        let (now, limits) = (Instant::now(), Limits::default());
+        let mut runs = Runs::default();
+        for (port, size) in [(1, 20), (1, 20), (1, 7), (1, 7), (1, 9), (2, 9), (2, 90), (2, 20)] {
+            runs.push(now, &limits, flow(port), vec![128; size]);
+        }
+        assert_eq!(run(&mut runs, now, 10), Some((1, 47, 20)), "a shorter one ends a run");
+        assert_eq!(run(&mut runs, now, 10), Some((1, 7, 7)), "a longer one starts another");
+        assert_eq!(run(&mut runs, now, 10), Some((1, 9, 9)), "so does another way");
+        assert_eq!(run(&mut runs, now, 10), Some((2, 9, 9)));
+        assert_eq!(run(&mut runs, now, 10), Some((2, 90, 90)), "so does the end of the buffer");
+        assert_eq!(run(&mut runs, now, 10), Some((2, 20, 20)));
+        assert_eq!(run(&mut runs, now, 10), None);
+        assert!(runs.is_empty());
+        assert_eq!(runs.bytes, 0);
+    }
+
+    #[test]
+    fn the_kernel_says_how_many_go_at_once() {
+        let (now, limits) = (Instant::now(), Limits::default());
+        let mut runs = Runs::default();
+        for _ in 0..3 {
+            runs.push(now, &limits, flow(1), vec![128; 10]);
+        }
+        assert_eq!(run(&mut runs, now, 2), Some((1, 20, 10)));
+        assert_eq!(run(&mut runs, now, 2), Some((1, 10, 10)));
+    }
+
+    #[test]
+    fn old_media_is_dropped_and_old_handshakes_are_not() {
+        let (now, limits) = (Instant::now(), Limits::default());
+        let mut runs = Runs::default();
+        runs.push(now, &limits, flow(1), vec![128; 10]);
+        runs.push(now, &limits, flow(1), vec![22; 11]);
+        let late = now + limits.media_age_max + Duration::from_millis(1);
+        assert_eq!(run(&mut runs, late, 10), Some((1, 11, 11)));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let now = Instant::now();
+        let limits = Limits { peer_datagram_bytes_max: 25, ..Limits::default() };
+        let mut runs = Runs::default();
+        for _ in 0..3 {
+            runs.push(now, &limits, flow(1), vec![128; 10]);
+        }
+        assert_eq!(run(&mut runs, now, 10), Some((1, 20, 10)));
+        assert!(runs.is_empty());
+    }
+}
