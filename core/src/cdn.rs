@@ -1,0 +1,327 @@
+//! The node: what is published, played and pushed. No bytes come here, only names and words.
+//!
+//! It is on shard 0 and the only one that decides: whether a name is free, which shard a peer goes
+//! to, who is told what. The other parts do as they are told and report.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::id::{ConnId, LookupId, PeerId, SessionId, ShardId, StreamId};
+use crate::input::Hangup;
+use crate::media::PeerFault;
+use crate::message::{Message, ToConnection, ToMedia, ToNode};
+use crate::outbox::Ctx;
+use crate::signal::{self, Greeting, Request, Status};
+use crate::timers::{Timers, earlier};
+
+mod balancer;
+mod dialer;
+mod link;
+mod play;
+mod publish;
+mod relay;
+mod stat;
+mod stream;
+
+use balancer::Balancer;
+use play::Play;
+use relay::Links;
+use stream::Stream;
+
+/// Names one play of one session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct PlayId(u64);
+
+/// What shard 0 knows.
+#[derive(Debug)]
+pub(crate) struct Node {
+    sessions: BTreeMap<SessionId, SessionEntry>,
+    streams: BTreeMap<StreamId, Stream>,
+    names: BTreeMap<String, StreamId>,
+    plays: BTreeMap<PlayId, Play>,
+    /// Plays of names that are not published yet.
+    waiting: BTreeMap<String, Vec<PlayId>>,
+    peers: BTreeMap<PeerId, PeerEntry>,
+    /// Peers on each shard.
+    placed: Vec<usize>,
+    links: Links,
+    balancer: Balancer,
+    timers: Timers<Timer>,
+    last_peer: u64,
+    last_stream: u64,
+    last_play: u64,
+    cpu_percent: u8,
+}
+
+/// One signaling connection.
+#[derive(Debug)]
+struct SessionEntry {
+    remote: SocketAddr,
+    /// The node that opened it, if it is a link.
+    link: Option<String>,
+    /// What it publishes and plays, by `mediaSessionId`.
+    media: BTreeMap<String, MediaSession>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum MediaSession {
+    Publication(StreamId),
+    Play(PlayId),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PeerEntry {
+    shard: ShardId,
+    of: PeerUse,
+}
+
+/// What a peer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum PeerUse {
+    Publication(StreamId),
+    Play(PlayId),
+    Relay { link: usize, stream: StreamId },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// A shard owes an answer, or an offer.
+    Answer(PeerId),
+    /// A play waits for its stream.
+    Play(PlayId),
+    /// A stream waits for its publisher.
+    Grace(StreamId),
+}
+
+impl Node {
+    pub(crate) fn new(ctx: &Ctx<'_>) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            names: BTreeMap::new(),
+            plays: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            placed: vec![0; ctx.config.media.len()],
+            links: Links::new(ctx),
+            balancer: Balancer::new(ctx),
+            timers: Timers::new(),
+            last_peer: 0,
+            last_stream: 0,
+            last_play: 0,
+            cpu_percent: 0,
+        }
+    }
+
+    pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToNode) {
+        match word {
+            ToNode::Established { session, remote, greeting } => {
+                self.establish(session, remote, &greeting);
+            }
+            ToNode::Requested { session, request } => self.request(ctx, session, *request),
+            ToNode::Gone { session } => self.forget_session(ctx, session),
+            ToNode::Asked { shard, conn, question } => self.answer(ctx, shard, conn, &question),
+            ToNode::Answered { peer, outcome } => {
+                self.timers.set(Timer::Answer(peer), None);
+                match (self.peers.get(&peer).map(|entry| entry.of), outcome) {
+                    (_, Err(fault)) => self.peer_failed(ctx, peer, &fault),
+                    (Some(PeerUse::Publication(stream)), Ok(answer)) => {
+                        self.publication_answered(ctx, stream, answer);
+                    }
+                    (Some(PeerUse::Play(play)), Ok(answer)) => {
+                        self.play_answered(ctx, play, &answer);
+                    }
+                    (Some(PeerUse::Relay { .. }) | None, Ok(_)) => {}
+                }
+            }
+            ToNode::Offered { peer, outcome } => {
+                self.timers.set(Timer::Answer(peer), None);
+                match outcome {
+                    Ok(sdp) => self.relay_offered(ctx, peer, &sdp),
+                    Err(fault) => self.peer_failed(ctx, peer, &fault),
+                }
+            }
+            ToNode::Up { peer } => match self.peers.get(&peer).map(|entry| entry.of) {
+                Some(PeerUse::Publication(stream)) => self.publication_up(ctx, stream),
+                Some(PeerUse::Play(play)) => self.play_up(ctx, play),
+                Some(PeerUse::Relay { .. }) | None => {}
+            },
+            ToNode::Failed { peer, fault } => self.peer_failed(ctx, peer, &fault),
+        }
+    }
+
+    pub(crate) fn set_cpu_load(&mut self, percent: u8) {
+        self.cpu_percent = percent.min(100);
+    }
+
+    fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: &Greeting) {
+        let link = greeting.link.as_ref().map(|tag| tag.node.clone());
+        self.sessions.insert(session, SessionEntry { remote, link, media: BTreeMap::new() });
+    }
+
+    fn request(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: Request) {
+        match request {
+            Request::Publish(request) => self.publish(ctx, session, request),
+            Request::Play(request) => self.play(ctx, session, request),
+            Request::Unpublish { media_session } | Request::Stop { media_session } => {
+                self.stop(ctx, session, &media_session);
+            }
+            Request::Available { media_session, name } => {
+                let playable = self.find_playable(&name).is_some();
+                let refusal = (!playable).then_some(signal::Info::StreamNotFound);
+                say(ctx, session, signal::available(&media_session, refusal));
+            }
+            Request::StreamEvent { media_session, kind, payload } => {
+                self.stream_event(ctx, session, &media_session, &kind, payload.as_ref());
+            }
+            Request::Snapshot { media_session } => {
+                say(ctx, session, signal::snapshot_failed(&media_session));
+            }
+            Request::Data { operation } => say(ctx, session, signal::data_status(&operation)),
+        }
+    }
+
+    /// Ends what a session publishes or plays, at its own wish. Late and repeated wishes come
+    /// often, for ids that are long gone, and are no fault.
+    fn stop(&mut self, ctx: &mut Ctx<'_>, session: SessionId, media_session: &str) {
+        let entry = self.sessions.get(&session).and_then(|s| s.media.get(media_session)).copied();
+        match entry {
+            Some(MediaSession::Publication(stream)) => self.unpublish(ctx, stream),
+            Some(MediaSession::Play(play)) => self.stop_play(ctx, play),
+            None => {}
+        }
+    }
+
+    fn forget_session(&mut self, ctx: &mut Ctx<'_>, session: SessionId) {
+        let Some(entry) = self.sessions.remove(&session) else { return };
+        for media in entry.media.into_values() {
+            match media {
+                MediaSession::Publication(stream) => self.lose_publisher(ctx, stream),
+                MediaSession::Play(play) => {
+                    self.drop_play(ctx, play, "the viewer's connection ended");
+                }
+            }
+        }
+    }
+
+    fn peer_failed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, fault: &PeerFault) {
+        let Some(of) = self.peers.get(&peer).map(|entry| entry.of) else { return };
+        match of {
+            PeerUse::Publication(stream) => self.publication_failed(ctx, stream, fault),
+            PeerUse::Play(play) => self.play_failed(ctx, play, fault),
+            PeerUse::Relay { link, stream } => {
+                self.relay_failed(ctx, link, stream, &fault.to_string());
+            }
+        }
+    }
+
+    /// Gives a peer its number and its place: the shard with the fewest, or `home` where it has
+    /// to be that one.
+    fn place(&mut self, ctx: &Ctx<'_>, of: PeerUse, home: Option<ShardId>) -> (PeerId, ShardId) {
+        let shard = home.unwrap_or_else(|| self.emptiest_shard());
+        self.last_peer += 1;
+        let peer = PeerId(self.last_peer);
+        if let Some(placed) = self.placed.get_mut(usize::from(shard.0)) {
+            *placed += 1;
+        }
+        self.peers.insert(peer, PeerEntry { shard, of });
+        self.timers.set(Timer::Answer(peer), Some(ctx.now + ctx.config.limits.answer_timeout));
+        (peer, shard)
+    }
+
+    fn emptiest_shard(&self) -> ShardId {
+        let places = self.placed.iter().zip(0u16..);
+        places.min_by_key(|(peers, _)| **peers).map_or(ShardId::NODE, |(_, at)| ShardId(at))
+    }
+
+    /// Takes a peer's number and place back, and has its shard forget it.
+    fn drop_peer(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let Some(entry) = self.peers.remove(&peer) else { return };
+        if let Some(placed) = self.placed.get_mut(usize::from(entry.shard.0)) {
+            *placed -= 1;
+        }
+        self.timers.set(Timer::Answer(peer), None);
+        ctx.out.post(entry.shard, Message::Media(ToMedia::Drop { peer }));
+    }
+
+    fn session_media(&self, session: SessionId, media_session: &str) -> Option<MediaSession> {
+        self.sessions.get(&session)?.media.get(media_session).copied()
+    }
+
+    fn forget_media(&mut self, session: SessionId, media_session: &str) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.media.remove(media_session);
+        }
+    }
+
+    fn find_playable(&self, name: &str) -> Option<StreamId> {
+        let id = *self.names.get(name)?;
+        self.streams.get(&id).filter(|stream| stream.is_playable()).map(|_| id)
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let links = earlier(self.links.next_timeout(), self.balancer.next_timeout());
+        earlier(self.timers.next(), links)
+    }
+
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(timer) = self.timers.pop_due(ctx.now) {
+            match timer {
+                Timer::Answer(peer) => {
+                    let fault = PeerFault::Internal("a shard did not answer".to_owned());
+                    self.peer_failed(ctx, peer, &fault);
+                }
+                Timer::Play(play) => self.play_overdue(ctx, play),
+                Timer::Grace(stream) => self.grace_over(ctx, stream),
+            }
+        }
+        self.links_timeout(ctx);
+        self.balancer.handle_timeout(ctx);
+    }
+
+    pub(crate) fn handle_resolved(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        lookup: LookupId,
+        addrs: &[IpAddr],
+    ) {
+        self.link_resolved(ctx, lookup, addrs);
+        self.balancer.resolved(ctx, lookup, addrs);
+    }
+
+    pub(crate) fn handle_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        self.link_connected(ctx, conn);
+        self.balancer.connected(ctx, conn);
+    }
+
+    pub(crate) fn handle_received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
+        self.link_received(ctx, conn, bytes);
+        self.balancer.received(ctx, conn, bytes);
+    }
+
+    pub(crate) fn handle_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
+        self.link_closed(ctx, conn, cause);
+        self.balancer.closed(ctx, conn, cause);
+    }
+
+    pub(crate) fn outgoing(&self, conn: ConnId) -> &[u8] {
+        let link = self.links.dialer_of(conn);
+        link.or_else(|| self.balancer.dialer_of(conn)).map_or(&[], dialer::Dialer::outgoing)
+    }
+
+    pub(crate) fn wrote(&mut self, conn: ConnId, n: usize) {
+        self.links.wrote(conn, n);
+        self.balancer.wrote(conn, n);
+    }
+}
+
+/// Sends a message to the far side of a session.
+fn say(ctx: &mut Ctx<'_>, session: SessionId, text: String) {
+    let word = ToConnection::Say(text);
+    ctx.out.post(session.shard, Message::Connection { conn: session.conn, word });
+}
+
+fn say_status(ctx: &mut Ctx<'_>, session: SessionId, status: Status<'_>) {
+    say(ctx, session, signal::status(status));
+}

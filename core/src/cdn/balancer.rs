@@ -1,0 +1,247 @@
+//! Which edge a viewer is sent to.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::dialer::{Dialer, Numbers, Purpose, Target};
+use super::relay::Links;
+use crate::config::{EdgeNode, Mode};
+use crate::id::{ConnId, LookupId, StreamId};
+use crate::input::Hangup;
+use crate::outbox::Ctx;
+use crate::output::Linger;
+use crate::rng::Rng;
+use crate::stream::{Incoming, tls};
+
+/// Knows how busy each edge is, and picks.
+#[derive(Debug)]
+pub(super) struct Balancer {
+    mode: Mode,
+    randomize: bool,
+    edges: Vec<Edge>,
+    numbers: Numbers,
+    /// The last edge that was picked in turn.
+    turn: usize,
+}
+
+#[derive(Debug)]
+struct Edge {
+    node: EdgeNode,
+    dialer: Dialer,
+    /// When the next poll begins, or, during one, when it has failed.
+    next: Instant,
+    load: Option<Load>,
+    /// Viewers sent there since its load was last heard: they are not in it yet.
+    sent: u64,
+}
+
+/// What an edge said of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Load {
+    pub(super) calls: u64,
+    pub(super) cpu_percent: u64,
+}
+
+impl Balancer {
+    pub(super) fn new(ctx: &Ctx<'_>) -> Self {
+        let balancing = ctx.config.settings.balancing.as_ref();
+        let nodes = balancing.iter().flat_map(|balancing| &balancing.nodes);
+        Self {
+            mode: balancing.map(|balancing| balancing.mode).unwrap_or_default(),
+            randomize: balancing.is_some_and(|balancing| balancing.randomize),
+            edges: nodes.map(|node| Edge::new(ctx, node)).collect(),
+            numbers: Numbers::polls(),
+            turn: 0,
+        }
+    }
+
+    /// Picks an edge that is up and, if a stream is named, has it. `None`: there is none.
+    pub(super) fn pick(
+        &mut self,
+        rng: &mut Rng,
+        links: &Links,
+        stream: Option<Option<StreamId>>,
+    ) -> Option<&EdgeNode> {
+        let fit = |edge: &Edge| {
+            let carries = |stream| links.get(edge.node.id).is_some_and(|link| link.carries(stream));
+            edge.load.is_some() && stream.is_none_or(|stream| stream.is_some_and(carries))
+        };
+        let fit: Vec<usize> =
+            (0..self.edges.len()).filter(|at| self.edges.get(*at).is_some_and(fit)).collect();
+        let busy = |at: usize, of: fn(&Load) -> u64| {
+            let edge = self.edges.get(at);
+            edge.map_or(u64::MAX, |edge| edge.load.as_ref().map_or(u64::MAX, of) + edge.sent)
+        };
+        let any = |rng: &mut Rng| fit.get(rng.below(fit.len())).copied();
+        let picked = match self.mode {
+            Mode::Random => any(rng),
+            Mode::RoundRobin => {
+                let next = fit.iter().find(|at| **at > self.turn).or(fit.first()).copied();
+                self.turn = next.unwrap_or(self.turn);
+                next
+            }
+            Mode::FewestCalls => {
+                let calls = |at: &usize| busy(*at, |load| load.calls);
+                if self.randomize && fit.iter().all(|at| calls(at) == 0) {
+                    any(rng)
+                } else {
+                    fit.iter().copied().min_by_key(calls)
+                }
+            }
+            Mode::LessLoadedNode => {
+                fit.iter().copied().min_by_key(|at| busy(*at, |load| load.cpu_percent))
+            }
+        }?;
+        let edge = self.edges.get_mut(picked)?;
+        edge.sent += 1;
+        Some(&edge.node)
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.edges.iter().map(|edge| edge.next).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        let limits = &ctx.config.limits;
+        for edge in &mut self.edges {
+            if ctx.now < edge.next {
+                continue;
+            }
+            if edge.dialer.is_idle() {
+                edge.next = ctx.now + limits.poll_timeout;
+                edge.dialer.start(ctx, &mut self.numbers);
+            } else {
+                edge.fail(ctx, "it did not answer in time");
+            }
+        }
+    }
+
+    pub(super) fn resolved(&mut self, ctx: &mut Ctx<'_>, lookup: LookupId, addrs: &[IpAddr]) {
+        for edge in &mut self.edges {
+            if edge.dialer.waits_for(lookup) {
+                let outcome = edge.dialer.resolved(ctx, &mut self.numbers, addrs);
+                edge.note(ctx, outcome);
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        for edge in &mut self.edges {
+            if edge.dialer.is_on(conn) {
+                let outcome = edge.dialer.connected(ctx);
+                edge.note(ctx, outcome);
+            }
+        }
+    }
+
+    pub(super) fn received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
+        for edge in &mut self.edges {
+            if edge.dialer.is_on(conn) {
+                let mut incoming = VecDeque::new();
+                let outcome = edge.dialer.received(ctx, bytes, &mut incoming);
+                edge.read(ctx, incoming);
+                edge.note(ctx, outcome);
+            }
+        }
+    }
+
+    pub(super) fn closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
+        for edge in &mut self.edges {
+            if edge.dialer.is_on(conn) {
+                let mut incoming = VecDeque::new();
+                let outcome = edge.dialer.closed(ctx, &mut self.numbers, cause, &mut incoming);
+                if incoming.is_empty() {
+                    edge.note(ctx, outcome);
+                } else {
+                    edge.read(ctx, incoming);
+                }
+            }
+        }
+    }
+
+    pub(super) fn dialer_of(&self, conn: ConnId) -> Option<&Dialer> {
+        self.edges.iter().map(|edge| &edge.dialer).find(|dialer| dialer.is_on(conn))
+    }
+
+    pub(super) fn wrote(&mut self, conn: ConnId, n: usize) {
+        for edge in &mut self.edges {
+            if edge.dialer.is_on(conn) {
+                edge.dialer.wrote(n);
+            }
+        }
+    }
+}
+
+impl Edge {
+    fn new(ctx: &Ctx<'_>, node: &EdgeNode) -> Self {
+        let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
+        let roots = &ctx.config.link_roots;
+        let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()).ok());
+        let port = if node.secure { node.wss } else { node.ws };
+        let target = Target {
+            host: node.host.clone(),
+            port: port.get(),
+            tls: tls.flatten(),
+            purpose: Purpose::Get("/?action=stat"),
+        };
+        let dialer = Dialer::new(target);
+        Self { node: node.clone(), dialer, next: ctx.now, load: None, sent: 0 }
+    }
+
+    fn read(&mut self, ctx: &mut Ctx<'_>, incoming: VecDeque<Incoming>) {
+        for incoming in incoming {
+            let Incoming::Response { status, body } = incoming else { continue };
+            self.dialer.stop(ctx, Linger::Flush);
+            let load = (status == 200).then(|| read_load(&String::from_utf8_lossy(&body)));
+            self.next = ctx.now + ctx.config.limits.poll_interval;
+            match load.flatten() {
+                Some(load) => {
+                    self.load = Some(load);
+                    self.sent = 0;
+                }
+                None => self.fail(ctx, "its statistics cannot be read"),
+            }
+        }
+    }
+
+    fn note(&mut self, ctx: &mut Ctx<'_>, outcome: Result<(), String>) {
+        if let Err(why) = outcome {
+            self.fail(ctx, &why);
+        }
+    }
+
+    fn fail(&mut self, ctx: &mut Ctx<'_>, why: &str) {
+        tracing::debug!(node = self.node.id, why, "an edge did not tell its load");
+        self.dialer.stop(ctx, Linger::Abort);
+        self.load = None;
+        self.next = ctx.now + ctx.config.limits.poll_interval;
+    }
+}
+
+/// Reads `calls` and `systemCpuLoad` out of a node's statistics. A node that does not tell its
+/// processors' load counts as idle, one that does not tell its calls as none of ours.
+fn read_load(text: &str) -> Option<Load> {
+    let value = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
+        lines.find(|(name, _)| *name == key)?.1.trim().parse::<f64>().ok()
+    };
+    let whole = |value: f64| if value.is_finite() && value > 0.0 { value as u64 } else { 0 };
+    let calls = whole(value("calls")?);
+    let cpu_percent = value("systemCpuLoad").map_or(0, whole);
+    Some(Load { calls, cpu_percent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_read_from_statistics() {
+        let text = "-----Connection Stats-----\nconnections=3\ncalls=12\nsystemCpuLoad=37.5\n";
+        assert_eq!(read_load(text), Some(Load { calls: 12, cpu_percent: 37 }));
+        assert_eq!(read_load("calls=1\r\n"), Some(Load { calls: 1, cpu_percent: 0 }));
+        assert_eq!(read_load("<html>"), None);
+        assert_eq!(read_load("calls=many"), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! The link to one edge: a session like a page's, seen from the page's end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::dialer::{Dialer, Numbers, Purpose, Target};
+use crate::config::EdgeNode;
+use crate::id::{PeerId, StreamId};
+use crate::outbox::Ctx;
+use crate::output::{Event, Linger};
+use crate::signal;
+use crate::signal::reply::{self, Reply};
+use crate::stream::{Incoming, tls};
+
+/// One edge, and what goes there.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Its number in `loadbalancing.xml`.
+    pub(super) node: u32,
+    pub(super) dialer: Dialer,
+    phase: Phase,
+    backoff: Duration,
+    /// What was last said of the link, so that an edge that stays down is one line in the log.
+    reported_down: bool,
+    pub(super) relays: BTreeMap<StreamId, Relay>,
+}
+
+/// One stream on its way to one edge.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// The `mediaSessionId` that the edge knows it by.
+    pub(super) media_session: String,
+    pub(super) phase: RelayPhase,
+}
+
+#[derive(Debug)]
+pub(super) enum RelayPhase {
+    /// The offer is being made, or the edge's answer is awaited.
+    Offering { peer: PeerId, deadline: Instant },
+    /// The edge answered; its media path is not up yet, for all we know.
+    Connecting { peer: PeerId },
+    /// The edge says that it publishes the stream.
+    Up { peer: PeerId },
+    /// It did not work; the next try is due then.
+    Retry { at: Instant },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Waits before it dials again.
+    Down {
+        until: Instant,
+    },
+    /// Name, TCP, TLS, upgrade and `connection` are under way.
+    Opening {
+        deadline: Instant,
+    },
+    Up {
+        heard: Instant,
+        ping: Instant,
+    },
+}
+
+/// What a link made of what came in.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The session is ESTABLISHED.
+    Up,
+    Answer {
+        media_session: String,
+        sdp: String,
+    },
+    Status {
+        media_session: String,
+        status: String,
+        info: String,
+    },
+}
+
+impl Link {
+    pub(super) fn new(ctx: &Ctx<'_>, node: &EdgeNode) -> Self {
+        let roots = &ctx.config.link_roots;
+        let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
+        let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()).ok());
+        let port = if node.secure { node.wss } else { node.ws };
+        let target = Target {
+            host: node.host.clone(),
+            port: port.get(),
+            tls: tls.flatten(),
+            purpose: Purpose::WebSocket,
+        };
+        Self {
+            node: node.id,
+            dialer: Dialer::new(target),
+            phase: Phase::Down { until: ctx.now },
+            backoff: ctx.config.limits.link_backoff_min,
+            reported_down: false,
+            relays: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. })
+    }
+
+    /// Whether the edge has a stream, by its own word.
+    pub(super) fn carries(&self, stream: StreamId) -> bool {
+        let relay = self.relays.get(&stream);
+        self.is_up() && relay.is_some_and(|relay| matches!(relay.phase, RelayPhase::Up { .. }))
+    }
+
+    pub(super) fn find(&mut self, media_session: &str) -> Option<(StreamId, &mut Relay)> {
+        let mut relays = self.relays.iter_mut();
+        let found = relays.find(|(_, relay)| relay.media_session == media_session)?;
+        Some((*found.0, found.1))
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Down { until } => until,
+            Phase::Opening { deadline } => deadline,
+            Phase::Up { ping, .. } => ping,
+        };
+        let relays = self.relays.values().filter_map(|relay| match relay.phase {
+            RelayPhase::Offering { deadline, .. } => Some(deadline),
+            RelayPhase::Retry { at } => Some(at),
+            RelayPhase::Connecting { .. } | RelayPhase::Up { .. } => None,
+        });
+        relays.chain([own]).min()
+    }
+
+    /// Dials, pings or gives up, whichever is due; an error is why the link is down now.
+    pub(super) fn handle_timeout(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        numbers: &mut Numbers,
+    ) -> Result<(), String> {
+        let limits = &ctx.config.limits;
+        match &mut self.phase {
+            Phase::Down { until } if ctx.now >= *until => {
+                self.phase = Phase::Opening { deadline: ctx.now + limits.link_connect_timeout };
+                self.dialer.start(ctx, numbers);
+                Ok(())
+            }
+            Phase::Opening { deadline } if ctx.now >= *deadline => {
+                Err("it did not answer in time".to_owned())
+            }
+            Phase::Up { heard, .. } if ctx.now >= *heard + limits.link_silence_timeout => {
+                Err("it went silent".to_owned())
+            }
+            Phase::Up { ping, .. } if ctx.now >= *ping => {
+                *ping = ctx.now + limits.link_ping_interval;
+                self.say(ctx, &signal::ping())
+            }
+            Phase::Down { .. } | Phase::Opening { .. } | Phase::Up { .. } => Ok(()),
+        }
+    }
+
+    /// Takes what the dialer read.
+    pub(super) fn handle(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        incoming: VecDeque<Incoming>,
+        news: &mut Vec<News>,
+    ) -> Result<(), String> {
+        for incoming in incoming {
+            if let Phase::Up { heard, .. } = &mut self.phase {
+                *heard = ctx.now;
+            }
+            match incoming {
+                Incoming::Opened => self.say(ctx, &signal::connection(&ctx.config.node))?,
+                Incoming::Text(text) => self.read(ctx, &text, news)?,
+                Incoming::Closed => return Err("the edge closed the link".to_owned()),
+                Incoming::Request(_) | Incoming::Upgrade(_) | Incoming::Response { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, ctx: &mut Ctx<'_>, text: &str, news: &mut Vec<News>) -> Result<(), String> {
+        match reply::parse(text).ok_or("it does not speak our protocol")? {
+            Reply::UserData => {
+                if let Phase::Opening { .. } = self.phase {
+                    let ping = ctx.now + ctx.config.limits.link_ping_interval;
+                    self.phase = Phase::Up { heard: ctx.now, ping };
+                    self.backoff = ctx.config.limits.link_backoff_min;
+                    self.reported_down = false;
+                    ctx.out.event(Event::LinkUp { node: self.node });
+                    news.push(News::Up);
+                }
+            }
+            Reply::Ping => self.say(ctx, &signal::pong())?,
+            Reply::RemoteSdp { media_session, sdp } => {
+                news.push(News::Answer { media_session, sdp });
+            }
+            Reply::Status { media_session, status, info } => {
+                news.push(News::Status { media_session, status, info });
+            }
+            Reply::Fail { info } => {
+                tracing::warn!(node = self.node, info, "the edge could not use a message");
+            }
+            Reply::Pong | Reply::Other => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn say(&mut self, ctx: &mut Ctx<'_>, text: &str) -> Result<(), String> {
+        self.dialer.say(ctx, text)
+    }
+
+    /// Takes the link down and plans the next try. The jitter keeps the nodes that one edge lost
+    /// from coming back all at once.
+    pub(super) fn break_off(&mut self, ctx: &mut Ctx<'_>, why: String) {
+        self.dialer.stop(ctx, Linger::Abort);
+        let half = self.backoff / 2;
+        let jitter = half.mul_f64(f64::from(u16::from_be_bytes(ctx.rng.bytes())) / 65_536.0);
+        self.phase = Phase::Down { until: ctx.now + half + jitter };
+        self.backoff = (self.backoff * 2).min(ctx.config.limits.link_backoff_max);
+        if !self.reported_down {
+            self.reported_down = true;
+            ctx.out.event(Event::LinkDown { node: self.node, why });
+        }
+    }
+}

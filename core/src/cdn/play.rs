@@ -1,0 +1,190 @@
+//! Playing: from the wish to the end.
+
+use super::{MediaSession, Node, PeerUse, PlayId, Timer, say, say_status};
+use crate::id::{PeerId, SessionId, StreamId};
+use crate::media::PeerFault;
+use crate::message::{Answer, Message, ToMedia};
+use crate::outbox::Ctx;
+use crate::output::Event;
+use crate::signal::{self, Info, Status, StreamRequest};
+
+/// One viewer of one stream.
+#[derive(Debug)]
+pub(super) struct Play {
+    pub(super) session: SessionId,
+    pub(super) media_session: String,
+    pub(super) name: String,
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The stream is not there yet; the offer waits with the viewer.
+    Waiting {
+        offer: String,
+    },
+    Connecting {
+        stream: StreamId,
+        peer: PeerId,
+    },
+    Playing {
+        stream: StreamId,
+        peer: PeerId,
+    },
+}
+
+impl Node {
+    pub(super) fn play(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: StreamRequest) {
+        let checked = self.check_request(ctx, session, &request).and_then(|()| {
+            // A name like rtsp://… asks for a stream to be fetched from elsewhere.
+            if request.name.contains("://") { Err(Info::PullUnsupported) } else { Ok(()) }
+        });
+        let StreamRequest { media_session, name, sdp: offer, .. } = request;
+        if let Err(info) = checked {
+            say_status(
+                ctx,
+                session,
+                Status {
+                    media_session: &media_session,
+                    name: &name,
+                    published: false,
+                    status: "FAILED",
+                    info: Some(info),
+                    muted: None,
+                },
+            );
+            return;
+        }
+        self.last_play += 1;
+        let id = PlayId(self.last_play);
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.media.insert(media_session.clone(), MediaSession::Play(id));
+        }
+        let found = self.find_playable(&name);
+        if found.is_none() {
+            self.waiting.entry(name.clone()).or_default().push(id);
+            self.timers.set(Timer::Play(id), Some(ctx.now + ctx.config.settings.play_wait));
+        }
+        let phase = Phase::Waiting { offer };
+        self.plays.insert(id, Play { session, media_session, name, phase });
+        if let Some(stream) = found {
+            self.open_egress(ctx, id, stream);
+        }
+    }
+
+    /// A stream came up: whoever waited for its name gets it.
+    pub(super) fn wake_plays(&mut self, ctx: &mut Ctx<'_>, name: &str, stream: StreamId) {
+        for play in self.waiting.remove(name).unwrap_or_default() {
+            self.open_egress(ctx, play, stream);
+        }
+    }
+
+    fn open_egress(&mut self, ctx: &mut Ctx<'_>, id: PlayId, stream: StreamId) {
+        self.timers.set(Timer::Play(id), None);
+        let (peer, shard) = self.place(ctx, PeerUse::Play(id), None);
+        let Some(play) = self.plays.get_mut(&id) else { return };
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let connecting = Phase::Connecting { stream, peer };
+        let Phase::Waiting { offer } = std::mem::replace(&mut play.phase, connecting) else {
+            return;
+        };
+        entry.viewers.insert(id);
+        let (home, formats) = (entry.home, entry.formats);
+        let word = ToMedia::AcceptEgress { peer, stream, home, formats, offer };
+        ctx.out.post(shard, Message::Media(word));
+    }
+
+    pub(super) fn play_answered(&mut self, ctx: &mut Ctx<'_>, id: PlayId, answer: &Answer) {
+        let Some(play) = self.plays.get(&id) else { return };
+        say(ctx, play.session, signal::remote_sdp(&play.media_session, &answer.sdp));
+    }
+
+    pub(super) fn play_up(&mut self, ctx: &mut Ctx<'_>, id: PlayId) {
+        let Some(play) = self.plays.get_mut(&id) else { return };
+        let Phase::Connecting { stream, peer } = play.phase else { return };
+        play.phase = Phase::Playing { stream, peer };
+        let Some(entry) = self.streams.get(&stream) else { return };
+        say_status(
+            ctx,
+            play.session,
+            Status {
+                media_session: &play.media_session,
+                name: &play.name,
+                published: false,
+                status: "PLAYING",
+                info: None,
+                muted: Some((entry.audio_muted, entry.video_muted)),
+            },
+        );
+        ctx.out.event(Event::ViewerJoined { name: play.name.clone() });
+    }
+
+    pub(super) fn stop_play(&mut self, ctx: &mut Ctx<'_>, id: PlayId) {
+        self.end_play(ctx, id, "STOPPED", Info::StoppedByUser);
+    }
+
+    pub(super) fn play_failed(&mut self, ctx: &mut Ctx<'_>, id: PlayId, fault: &PeerFault) {
+        tracing::debug!(play = id.0, %fault, "play failed");
+        self.end_play(ctx, id, "FAILED", Info::from(fault));
+    }
+
+    /// The stream did not come in time.
+    pub(super) fn play_overdue(&mut self, ctx: &mut Ctx<'_>, id: PlayId) {
+        let Some(play) = self.plays.get(&id) else { return };
+        // A publisher of that name may be just short of being ready.
+        let starting = self.names.contains_key(&play.name);
+        let info = if starting { Info::PublishStreamIsNotReady } else { Info::StreamNotFound };
+        self.end_play(ctx, id, "FAILED", info);
+    }
+
+    /// Ends a play and tells its viewer.
+    pub(super) fn end_play(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: PlayId,
+        status: &'static str,
+        info: Info,
+    ) {
+        let Some(play) = self.plays.get(&id) else { return };
+        say_status(
+            ctx,
+            play.session,
+            Status {
+                media_session: &play.media_session,
+                name: &play.name,
+                published: false,
+                status,
+                info: Some(info),
+                muted: None,
+            },
+        );
+        self.drop_play(ctx, id, info.text());
+    }
+
+    /// Forgets a play without a word.
+    pub(super) fn drop_play(&mut self, ctx: &mut Ctx<'_>, id: PlayId, why: &str) {
+        let Some(play) = self.plays.remove(&id) else { return };
+        self.timers.set(Timer::Play(id), None);
+        self.forget_media(play.session, &play.media_session);
+        match play.phase {
+            Phase::Waiting { .. } => {
+                if let Some(others) = self.waiting.get_mut(&play.name) {
+                    others.retain(|other| *other != id);
+                    if others.is_empty() {
+                        self.waiting.remove(&play.name);
+                    }
+                }
+            }
+            Phase::Connecting { stream, peer } | Phase::Playing { stream, peer } => {
+                if let Some(entry) = self.streams.get_mut(&stream) {
+                    entry.viewers.remove(&id);
+                }
+                self.drop_peer(ctx, peer);
+                if matches!(play.phase, Phase::Playing { .. }) {
+                    let event = Event::ViewerLeft { name: play.name, info: why.to_owned() };
+                    ctx.out.event(event);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Publishing: who has a name, who may take it over, and what its end means to the viewers.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::stream::{Publisher, Source, Stream};
+use super::{MediaSession, Node, PeerUse, Timer, say, say_status};
+use crate::id::{SessionId, StreamId};
+use crate::media::{Formats, PeerFault};
+use crate::message::{Answer, Message, ToMedia};
+use crate::outbox::Ctx;
+use crate::output::Event;
+use crate::signal::{self, Info, Status, StreamRequest};
+
+impl Node {
+    pub(super) fn publish(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        request: StreamRequest,
+    ) {
+        let claimed = self
+            .check_request(ctx, session, &request)
+            .and_then(|()| self.claim_name(ctx, session, &request.name));
+        match claimed {
+            Ok(stream) => self.open_ingest(ctx, session, stream, request),
+            Err(info) => say_status(
+                ctx,
+                session,
+                Status {
+                    media_session: &request.media_session,
+                    name: &request.name,
+                    published: true,
+                    status: "FAILED",
+                    info: Some(info),
+                    muted: None,
+                },
+            ),
+        }
+    }
+
+    /// What publishing and playing have to fulfil alike.
+    pub(super) fn check_request(
+        &self,
+        ctx: &Ctx<'_>,
+        session: SessionId,
+        request: &StreamRequest,
+    ) -> Result<(), Info> {
+        let limits = &ctx.config.limits;
+        let open = self.sessions.get(&session).map_or(0, |entry| entry.media.len());
+        if request.media_session.is_empty() {
+            Err(Info::MediaSessionIdNull)
+        } else if self.session_media(session, &request.media_session).is_some() {
+            Err(Info::MediaSessionIdInUse)
+        } else if request.name.is_empty() {
+            Err(Info::NameTooLong)
+        } else if request.provider != "WebRTC" && !request.provider.is_empty() {
+            Err(Info::ProviderUnsupported)
+        } else if request.sdp.is_empty() || request.sdp.len() > limits.sdp_bytes_max {
+            Err(Info::BadOffer)
+        } else if open >= limits.session_streams_max {
+            Err(Info::TooManyStreams)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Finds the stream that the session may publish under this name, or makes it.
+    fn claim_name(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        name: &str,
+    ) -> Result<StreamId, Info> {
+        let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
+        let (owner, link) = (entry.remote.ip(), entry.link.clone());
+        if let Some(id) = self.names.get(name).copied() {
+            let Some(stream) = self.streams.get(&id) else { return Err(Info::Failed) };
+            let same = stream.owner == owner && stream.link == link;
+            let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
+            // A node that dials anew has given its old link up, even if we have not noticed yet.
+            let redialed = link.is_some();
+            if !same || !(lost || redialed) {
+                return Err(Info::NameInUse);
+            }
+            self.retire_publisher(ctx, id);
+            return Ok(id);
+        }
+        if self.streams.len() >= ctx.config.limits.streams_max {
+            return Err(Info::TooManyStreams);
+        }
+        self.last_stream += 1;
+        let id = StreamId(self.last_stream);
+        let home = self.emptiest_shard();
+        self.names.insert(name.to_owned(), id);
+        self.streams.insert(
+            id,
+            Stream {
+                name: name.to_owned(),
+                link,
+                owner,
+                home,
+                source: Source::Starting,
+                publisher: None,
+                formats: Formats::default(),
+                runs: 0,
+                audio_muted: false,
+                video_muted: false,
+                viewers: BTreeSet::new(),
+            },
+        );
+        Ok(id)
+    }
+
+    fn open_ingest(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        id: StreamId,
+        request: StreamRequest,
+    ) {
+        let Some(home) = self.streams.get(&id).map(|stream| stream.home) else { return };
+        let (peer, shard) = self.place(ctx, PeerUse::Publication(id), Some(home));
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.runs += 1;
+        let run = stream.runs;
+        let media_session = request.media_session.clone();
+        stream.publisher = Some(Publisher { session, media_session, peer, formats: None });
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.media.insert(request.media_session, MediaSession::Publication(id));
+        }
+        let word = ToMedia::AcceptIngest { peer, stream: id, run, offer: request.sdp };
+        ctx.out.post(shard, Message::Media(word));
+    }
+
+    pub(super) fn publication_answered(&mut self, ctx: &mut Ctx<'_>, id: StreamId, answer: Answer) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(publisher) = &mut stream.publisher else { return };
+        publisher.formats = Some(answer.formats);
+        let text = signal::remote_sdp(&publisher.media_session, &answer.sdp);
+        say(ctx, publisher.session, text);
+    }
+
+    /// The publisher's media path is up: the stream can be played and pushed.
+    pub(super) fn publication_up(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(publisher) = stream.publisher.clone() else { return };
+        let before = stream.formats;
+        stream.formats = publisher.formats.unwrap_or_default();
+        let came_back = stream.is_playable();
+        let changed = came_back && before != stream.formats;
+        stream.source = Source::Live;
+        (stream.audio_muted, stream.video_muted) = (false, false);
+        let name = stream.name.clone();
+        let link = stream.link.is_some();
+        self.timers.set(Timer::Grace(id), None);
+        say_status(
+            ctx,
+            publisher.session,
+            Status {
+                media_session: &publisher.media_session,
+                name: &name,
+                published: true,
+                status: "PUBLISHING",
+                info: None,
+                muted: None,
+            },
+        );
+        if !came_back {
+            ctx.out.event(Event::StreamStarted { name: name.clone(), link });
+        }
+        if changed {
+            self.fail_viewers(ctx, id, Info::CodecChanged);
+            self.stop_relays(ctx, id);
+        }
+        self.push_to_edges(ctx, id);
+        self.wake_plays(ctx, &name, id);
+    }
+
+    /// Ends a publication at the publisher's own wish.
+    pub(super) fn unpublish(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        self.end_publication(ctx, id, "UNPUBLISHED", Info::StoppedByUser);
+        self.end_stream(ctx, id, Info::StoppedByPublisherStop);
+    }
+
+    /// The media path could not be made, or broke. The publisher is told; viewers wait.
+    pub(super) fn publication_failed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: StreamId,
+        fault: &PeerFault,
+    ) {
+        tracing::debug!(stream = id.0, %fault, "publication failed");
+        self.end_publication(ctx, id, "FAILED", Info::from(fault));
+        self.lose_publisher(ctx, id);
+    }
+
+    /// Tells the publisher how it ended, and forgets it; the stream stays.
+    fn end_publication(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: StreamId,
+        status: &'static str,
+        info: Info,
+    ) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(publisher) = stream.publisher.clone() else { return };
+        say_status(
+            ctx,
+            publisher.session,
+            Status {
+                media_session: &publisher.media_session,
+                name: &stream.name,
+                published: true,
+                status,
+                info: Some(info),
+                muted: None,
+            },
+        );
+        self.retire_publisher(ctx, id);
+    }
+
+    /// Forgets who publishes a stream, without a word.
+    fn retire_publisher(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(Publisher { session, media_session, peer, .. }) = stream.publisher.take() else {
+            return;
+        };
+        self.forget_media(session, &media_session);
+        self.drop_peer(ctx, peer);
+    }
+
+    /// The publisher is gone without having said so: its viewers wait for it to come back.
+    pub(super) fn lose_publisher(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        self.retire_publisher(ctx, id);
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        match stream.source {
+            Source::Starting => self.end_stream(ctx, id, Info::StoppedByPublisherStop),
+            // Whoever tried to take over has failed; the wait goes on as it was.
+            Source::Lost { .. } => {}
+            Source::Live => {
+                let settings = &ctx.config.settings;
+                let link = stream.link.is_some();
+                let grace = if link { settings.link_grace } else { settings.publisher_grace };
+                let until = ctx.now + grace;
+                stream.source = Source::Lost { until };
+                self.timers.set(Timer::Grace(id), Some(until));
+            }
+        }
+    }
+
+    /// Nobody came back in time.
+    pub(super) fn grace_over(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.publisher.is_some() {
+            // Someone is on the way; only the viewers' patience is over.
+            stream.source = Source::Starting;
+            self.fail_viewers(ctx, id, Info::StoppedByPublisherStop);
+            self.stop_relays(ctx, id);
+        } else {
+            self.end_stream(ctx, id, Info::StoppedByPublisherStop);
+        }
+    }
+
+    /// Ends a stream for everybody who has it.
+    fn end_stream(&mut self, ctx: &mut Ctx<'_>, id: StreamId, info: Info) {
+        self.fail_viewers(ctx, id, info);
+        self.stop_relays(ctx, id);
+        self.timers.set(Timer::Grace(id), None);
+        let Some(stream) = self.streams.remove(&id) else { return };
+        self.names.remove(&stream.name);
+        if stream.is_playable() {
+            let info = info.text().to_owned();
+            ctx.out.event(Event::StreamEnded { name: stream.name, info });
+        }
+    }
+
+    fn fail_viewers(&mut self, ctx: &mut Ctx<'_>, id: StreamId, info: Info) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        for play in stream.viewers.clone() {
+            self.end_play(ctx, play, "FAILED", info);
+        }
+    }
+
+    /// Passes an event of a publisher on to all who have the stream, here and on the edges.
+    pub(super) fn stream_event(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        media_session: &str,
+        kind: &str,
+        payload: Option<&Value>,
+    ) {
+        let Some(MediaSession::Publication(id)) = self.session_media(session, media_session) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        match kind {
+            "audioMuted" => stream.audio_muted = true,
+            "audioUnmuted" => stream.audio_muted = false,
+            "videoMuted" => stream.video_muted = true,
+            "videoUnmuted" => stream.video_muted = false,
+            "data" if payload.is_some() => {}
+            // The other types are a server's to send, not a publisher's.
+            _ => return,
+        }
+        for play in &stream.viewers {
+            if let Some(play) = self.plays.get(play) {
+                let event = signal::stream_event(&play.media_session, kind, payload);
+                say(ctx, play.session, event);
+            }
+        }
+        self.relay_event(ctx, id, kind, payload);
+    }
+}

@@ -1,0 +1,319 @@
+//! Which stream goes to which edge, and what becomes of it when either comes or goes.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::dialer::{Dialer, Numbers};
+use super::link::{Link, News, Relay, RelayPhase};
+use super::{Node, PeerUse};
+use crate::id::{ConnId, LookupId, PeerId, StreamId};
+use crate::input::Hangup;
+use crate::message::{Message, ToMedia};
+use crate::outbox::Ctx;
+use crate::output::Event;
+use crate::signal::{self, StreamRequest};
+
+/// The links to all edges of `loadbalancing.xml`.
+#[derive(Debug)]
+pub(super) struct Links {
+    links: Vec<Link>,
+    numbers: Numbers,
+}
+
+impl Links {
+    pub(super) fn new(ctx: &Ctx<'_>) -> Self {
+        let nodes = ctx.config.settings.balancing.iter().flat_map(|balancing| &balancing.nodes);
+        Self { links: nodes.map(|node| Link::new(ctx, node)).collect(), numbers: Numbers::links() }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.links.iter().filter_map(Link::next_timeout).min()
+    }
+
+    pub(super) fn get(&self, node: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.node == node)
+    }
+
+    pub(super) fn dialer_of(&self, conn: ConnId) -> Option<&Dialer> {
+        self.links.iter().map(|link| &link.dialer).find(|dialer| dialer.is_on(conn))
+    }
+
+    pub(super) fn wrote(&mut self, conn: ConnId, n: usize) {
+        for link in &mut self.links {
+            if link.dialer.is_on(conn) {
+                link.dialer.wrote(n);
+            }
+        }
+    }
+
+    fn on(&self, conn: ConnId) -> Option<usize> {
+        self.links.iter().position(|link| link.dialer.is_on(conn))
+    }
+}
+
+impl Node {
+    pub(super) fn link_resolved(&mut self, ctx: &mut Ctx<'_>, lookup: LookupId, addrs: &[IpAddr]) {
+        let Links { links, numbers } = &mut self.links;
+        let found = links.iter().position(|link| link.dialer.waits_for(lookup));
+        let Some(index) = found else { return };
+        let resolved = links.get_mut(index).map(|link| link.dialer.resolved(ctx, numbers, addrs));
+        self.link_outcome(ctx, index, resolved.unwrap_or(Ok(())));
+    }
+
+    pub(super) fn link_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(index) = self.links.on(conn) else { return };
+        let connected = self.links.links.get_mut(index).map(|link| link.dialer.connected(ctx));
+        self.link_outcome(ctx, index, connected.unwrap_or(Ok(())));
+    }
+
+    pub(super) fn link_received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
+        let Some(index) = self.links.on(conn) else { return };
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        let mut incoming = VecDeque::new();
+        let mut news = Vec::new();
+        let received = link.dialer.received(ctx, bytes, &mut incoming);
+        let handled = link.handle(ctx, incoming, &mut news);
+        for news in news {
+            self.link_news(ctx, index, news);
+        }
+        self.link_outcome(ctx, index, received.and(handled));
+    }
+
+    pub(super) fn link_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
+        let Some(index) = self.links.on(conn) else { return };
+        let Links { links, numbers } = &mut self.links;
+        let mut rest = VecDeque::new();
+        let closed =
+            links.get_mut(index).map(|link| link.dialer.closed(ctx, numbers, cause, &mut rest));
+        self.link_outcome(ctx, index, closed.unwrap_or(Ok(())));
+    }
+
+    pub(super) fn links_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        for index in 0..self.links.links.len() {
+            let Links { links, numbers } = &mut self.links;
+            let Some(link) = links.get_mut(index) else { continue };
+            let outcome = link.handle_timeout(ctx, numbers);
+            self.link_outcome(ctx, index, outcome);
+            self.relays_timeout(ctx, index);
+        }
+    }
+
+    fn relays_timeout(&mut self, ctx: &mut Ctx<'_>, index: usize) {
+        let Some(link) = self.links.links.get(index) else { return };
+        let due: Vec<(StreamId, bool)> = link
+            .relays
+            .iter()
+            .filter_map(|(stream, relay)| match relay.phase {
+                RelayPhase::Offering { deadline, .. } if ctx.now >= deadline => {
+                    Some((*stream, false))
+                }
+                RelayPhase::Retry { at } if ctx.now >= at => Some((*stream, true)),
+                RelayPhase::Offering { .. }
+                | RelayPhase::Retry { .. }
+                | RelayPhase::Connecting { .. }
+                | RelayPhase::Up { .. } => None,
+            })
+            .collect();
+        for (stream, retry) in due {
+            if retry {
+                self.start_relay(ctx, index, stream);
+            } else {
+                self.relay_failed(ctx, index, stream, "the edge did not answer in time");
+            }
+        }
+    }
+
+    /// An error takes the link down, and its relays with it.
+    fn link_outcome(&mut self, ctx: &mut Ctx<'_>, index: usize, outcome: Result<(), String>) {
+        let Err(why) = outcome else { return };
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        link.break_off(ctx, why);
+        let node = link.node;
+        for (stream, relay) in std::mem::take(&mut link.relays) {
+            self.end_relay(ctx, node, stream, relay, "the link broke");
+        }
+    }
+
+    fn link_news(&mut self, ctx: &mut Ctx<'_>, index: usize, news: News) {
+        match news {
+            News::Up => {
+                let pushed = self.streams.iter().filter(|(_, stream)| stream.is_pushed());
+                for stream in pushed.map(|(id, _)| *id).collect::<Vec<_>>() {
+                    self.start_relay(ctx, index, stream);
+                }
+            }
+            News::Answer { media_session, sdp } => {
+                self.relay_answered(ctx, index, &media_session, sdp);
+            }
+            News::Status { media_session, status, info } => {
+                let Some(link) = self.links.links.get_mut(index) else { return };
+                let node = link.node;
+                let Some((stream, relay)) = link.find(&media_session) else { return };
+                match (status.as_str(), &relay.phase) {
+                    ("PUBLISHING", RelayPhase::Connecting { peer }) => {
+                        relay.phase = RelayPhase::Up { peer: *peer };
+                        if let Some(stream) = self.streams.get(&stream) {
+                            let name = stream.name.clone();
+                            ctx.out.event(Event::RelayUp { node, name });
+                        }
+                    }
+                    ("FAILED" | "UNPUBLISHED", _) => self.relay_failed(ctx, index, stream, &info),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Pushes a stream to every edge whose link is up; the others get it when theirs comes up.
+    pub(super) fn push_to_edges(&mut self, ctx: &mut Ctx<'_>, stream: StreamId) {
+        if !self.streams.get(&stream).is_some_and(|stream| stream.is_pushed()) {
+            return;
+        }
+        for index in 0..self.links.links.len() {
+            let link = self.links.links.get(index);
+            if link.is_some_and(|link| link.is_up() && !link.relays.contains_key(&stream)) {
+                self.start_relay(ctx, index, stream);
+            }
+        }
+    }
+
+    fn start_relay(&mut self, ctx: &mut Ctx<'_>, index: usize, stream: StreamId) {
+        let Some(entry) = self.streams.get(&stream).filter(|stream| stream.is_pushed()) else {
+            return;
+        };
+        let (home, formats) = (entry.home, entry.formats);
+        let (peer, shard) = self.place(ctx, PeerUse::Relay { link: index, stream }, None);
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        let deadline = ctx.now + ctx.config.limits.relay_answer_timeout;
+        let phase = RelayPhase::Offering { peer, deadline };
+        link.relays.insert(stream, Relay { media_session: ctx.rng.uuid(), phase });
+        let word = ToMedia::Dial { peer, node: link.node, stream, home, formats };
+        ctx.out.post(shard, Message::Media(word));
+    }
+
+    pub(super) fn relay_offered(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, sdp: &str) {
+        let of = self.peers.get(&peer).map(|entry| entry.of);
+        let Some(PeerUse::Relay { link: index, stream }) = of else { return };
+        let Some(entry) = self.streams.get(&stream) else { return };
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        let Some(relay) = link.relays.get(&stream) else { return };
+        let request = StreamRequest {
+            media_session: relay.media_session.clone(),
+            name: entry.name.clone(),
+            provider: "WebRTC".to_owned(),
+            sdp: sdp.to_owned(),
+        };
+        let (audio, video) = (entry.formats.audio.is_some(), entry.formats.video.is_some());
+        let said = link.say(ctx, &signal::publish_stream(&request, audio, video));
+        self.link_outcome(ctx, index, said);
+    }
+
+    fn relay_answered(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        index: usize,
+        media_session: &str,
+        sdp: String,
+    ) {
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        let Some((_, relay)) = link.find(media_session) else { return };
+        let RelayPhase::Offering { peer, .. } = relay.phase else { return };
+        relay.phase = RelayPhase::Connecting { peer };
+        let Some(shard) = self.peers.get(&peer).map(|entry| entry.shard) else { return };
+        ctx.out.post(shard, Message::Media(ToMedia::TakeAnswer { peer, sdp }));
+        self.relay_mute_state(ctx, index, media_session);
+    }
+
+    /// Tells an edge what the publisher muted before the edge had the stream.
+    fn relay_mute_state(&mut self, ctx: &mut Ctx<'_>, index: usize, media_session: &str) {
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        let Some((stream, _)) = link.find(media_session) else { return };
+        let Some(stream) = self.streams.get(&stream) else { return };
+        let muted = [("audioMuted", stream.audio_muted), ("videoMuted", stream.video_muted)];
+        let mut said = Ok(());
+        for (kind, _) in muted.into_iter().filter(|(_, muted)| *muted) {
+            said = said.and(link.say(ctx, &signal::send_stream_event(media_session, kind, None)));
+        }
+        self.link_outcome(ctx, index, said);
+    }
+
+    /// The stream did not reach the edge, or reaches it no more: it is tried again.
+    pub(super) fn relay_failed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        index: usize,
+        stream: StreamId,
+        why: &str,
+    ) {
+        let Some(link) = self.links.links.get_mut(index) else { return };
+        let node = link.node;
+        let Some(relay) = link.relays.remove(&stream) else { return };
+        let at = ctx.now + ctx.config.limits.relay_retry_interval;
+        let name = self.streams.get(&stream).map(|stream| stream.name.clone());
+        let again =
+            Relay { media_session: relay.media_session.clone(), phase: RelayPhase::Retry { at } };
+        link.relays.insert(stream, again);
+        let text = signal::un_publish_stream(&relay.media_session, &name.unwrap_or_default());
+        let said = link.say(ctx, &text);
+        self.end_relay(ctx, node, stream, relay, why);
+        self.link_outcome(ctx, index, said);
+    }
+
+    /// The stream is over: every edge is told.
+    pub(super) fn stop_relays(&mut self, ctx: &mut Ctx<'_>, stream: StreamId) {
+        let name = self.streams.get(&stream).map(|stream| stream.name.clone()).unwrap_or_default();
+        for index in 0..self.links.links.len() {
+            let Some(link) = self.links.links.get_mut(index) else { continue };
+            let node = link.node;
+            let Some(relay) = link.relays.remove(&stream) else { continue };
+            let text = signal::un_publish_stream(&relay.media_session, &name);
+            let said = link.say(ctx, &text);
+            self.end_relay(ctx, node, stream, relay, "the stream ended");
+            self.link_outcome(ctx, index, said);
+        }
+    }
+
+    fn end_relay(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        node: u32,
+        stream: StreamId,
+        relay: Relay,
+        why: &str,
+    ) {
+        let (peer, was_up) = match relay.phase {
+            RelayPhase::Offering { peer, .. } | RelayPhase::Connecting { peer } => (peer, false),
+            RelayPhase::Up { peer } => (peer, true),
+            RelayPhase::Retry { .. } => return,
+        };
+        self.drop_peer(ctx, peer);
+        let name = self.streams.get(&stream).map(|stream| stream.name.clone()).unwrap_or_default();
+        if was_up {
+            ctx.out.event(Event::RelayDown { node, name, why: why.to_owned() });
+        } else {
+            tracing::debug!(node, name, why, "a stream did not reach the edge");
+        }
+    }
+
+    /// Passes a publisher's event on to the edges that have its stream.
+    pub(super) fn relay_event(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        stream: StreamId,
+        kind: &str,
+        payload: Option<&Value>,
+    ) {
+        for index in 0..self.links.links.len() {
+            let Some(link) = self.links.links.get_mut(index) else { continue };
+            let Some(relay) = link.relays.get(&stream) else { continue };
+            if matches!(relay.phase, RelayPhase::Connecting { .. } | RelayPhase::Up { .. }) {
+                let text = signal::send_stream_event(&relay.media_session, kind, payload);
+                let said = link.say(ctx, &text);
+                self.link_outcome(ctx, index, said);
+            }
+        }
+    }
+}
