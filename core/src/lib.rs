@@ -3,21 +3,28 @@
 
 pub mod config;
 
+mod cdn;
 mod clock;
+mod connections;
 mod id;
 mod input;
 mod limits;
+mod media;
 mod message;
+mod outbox;
 mod output;
 mod pages;
+mod rng;
 mod shard;
-#[allow(dead_code, unused_imports, reason = "the shard does not call all of it yet")]
+mod signal;
 mod stream;
+mod timers;
 
 pub use clock::Epoch;
 pub use id::{ConnId, LookupId, ShardId, SocketId};
 pub use input::{Command, Flow, Hangup, Input, Service};
 pub use limits::Limits;
+pub use media::crypto_provider;
 pub use message::ShardMessage;
 pub use output::{Event, Linger, Output, SendBuffer, Transmit};
 pub use pages::{Page, Pages};

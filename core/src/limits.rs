@@ -34,6 +34,16 @@ pub struct Limits {
     /// From the answer until ICE and DTLS are up; later is `Failed by ICE timeout` or
     /// `Failed by DTLS error`.
     pub peer_connect_timeout: Duration,
+    /// Silence on ICE after which a peer counts as gone; browsers check every 2.5 s. Longer is
+    /// `Failed by ICE keep alive` (RFC 7675 lets consent live for 30 s).
+    pub consent_timeout: Duration,
+    /// How long a peer that said goodbye on DTLS may take to say so in the dialogue too.
+    pub goodbye_timeout: Duration,
+    /// Remote addresses that one peer may be heard from.
+    pub peer_addresses_max: usize,
+    /// UDP sockets for dialed peers, per shard: the number of streams that can go from this shard
+    /// to one edge.
+    pub dial_sockets_max: usize,
     /// How long a publisher may send no RTP at all; longer is `Failed by RTP activity`.
     pub rtp_silence_timeout: Duration,
     /// How long the node may take to answer an offer across its shards.
@@ -62,6 +72,10 @@ pub struct Limits {
     pub link_backoff_max: Duration,
     /// Nodes in `loadbalancing.xml`.
     pub nodes_max: usize,
+    /// How long an edge may take to answer a stream that is pushed to it.
+    pub relay_answer_timeout: Duration,
+    /// Wait before a stream that an edge refused, or lost, is pushed to it again.
+    pub relay_retry_interval: Duration,
     /// How long a name look-up may take.
     pub resolve_timeout: Duration,
     /// How long a drain waits for the goodbyes to be written.
@@ -85,6 +99,10 @@ impl Default for Limits {
             streams_max: 10_000,
             peers_max: 20_000,
             peer_connect_timeout: Duration::from_secs(15),
+            consent_timeout: Duration::from_secs(15),
+            goodbye_timeout: Duration::from_secs(2),
+            peer_addresses_max: 8,
+            dial_sockets_max: 256,
             rtp_silence_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(5),
             keyframe_interval_min: Duration::from_millis(500),
@@ -99,6 +117,8 @@ impl Default for Limits {
             link_backoff_min: Duration::from_millis(100),
             link_backoff_max: Duration::from_secs(1),
             nodes_max: 256,
+            relay_answer_timeout: Duration::from_secs(5),
+            relay_retry_interval: Duration::from_secs(1),
             resolve_timeout: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(5),
         }

@@ -1,5 +1,95 @@
 //! What the shards of a node say to each other.
+//!
+//! Three parts talk: the connections of every shard, the media of every shard, and the node, which
+//! is on shard 0 and knows what is published, played and pushed. They use these words even when
+//! they are on one shard.
+
+use std::net::SocketAddr;
+
+use crate::id::{ConnId, PeerId, SessionId, ShardId, StreamId};
+use crate::media::{Formats, Packet, PeerFault};
+use crate::signal::{Greeting, Request};
+use crate::stream::http::Response;
 
 /// One word between two shards of a node. Opaque to a runtime, which only carries it.
 #[derive(Debug)]
-pub struct ShardMessage {}
+pub struct ShardMessage(pub(crate) Message);
+
+#[derive(Debug)]
+pub(crate) enum Message {
+    Node(ToNode),
+    Connection {
+        conn: ConnId,
+        word: ToConnection,
+    },
+    Media(ToMedia),
+    /// Media, which may be lost.
+    Packets(Vec<(StreamId, Packet)>),
+}
+
+/// To the node, on shard 0.
+#[derive(Debug)]
+pub(crate) enum ToNode {
+    /// A session came up.
+    Established { session: SessionId, remote: SocketAddr, greeting: Box<Greeting> },
+    /// A session wants something.
+    Requested { session: SessionId, request: Box<Request> },
+    /// A session's connection is gone.
+    Gone { session: SessionId },
+    /// An HTTP request that only the node can answer.
+    Asked { shard: ShardId, conn: ConnId, question: Question },
+    /// A peer has its answer, or cannot have one.
+    Answered { peer: PeerId, outcome: Result<Answer, PeerFault> },
+    /// A peer that we dial has its offer, or cannot have one.
+    Offered { peer: PeerId, outcome: Result<String, PeerFault> },
+    /// A peer's media path is up.
+    Up { peer: PeerId },
+    /// A peer is no more.
+    Failed { peer: PeerId, fault: PeerFault },
+}
+
+/// What a peer answers to an offer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) sdp: String,
+    pub(crate) formats: Formats,
+}
+
+/// What HTTP asks of the node.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Where to play: `?action=server_list`. `host` is the node as the asker calls it.
+    ServerList { stream: Option<String>, callback: Option<String>, host: String },
+    /// How the node is: `?action=stat`.
+    Stat,
+}
+
+/// To one connection.
+#[derive(Debug)]
+pub(crate) enum ToConnection {
+    /// A message for the far side of a session.
+    Say(String),
+    /// The answer to its HTTP request.
+    Respond(Box<Response>),
+}
+
+/// To the media of one shard.
+#[derive(Debug)]
+pub(crate) enum ToMedia {
+    /// Answer a publisher's offer; its packets are the stream's `run`th publisher's.
+    AcceptIngest { peer: PeerId, stream: StreamId, run: u32, offer: String },
+    /// Answer a viewer's offer; the stream's packets come from shard `home`.
+    AcceptEgress { peer: PeerId, stream: StreamId, home: ShardId, formats: Formats, offer: String },
+    /// Make an offer to the edge of this number.
+    Dial { peer: PeerId, node: u32, stream: StreamId, home: ShardId, formats: Formats },
+    /// The edge's answer.
+    TakeAnswer { peer: PeerId, sdp: String },
+    /// Forget a peer.
+    Drop { peer: PeerId },
+    /// Shard `to` has its first viewer of a stream that comes in here.
+    Subscribe { stream: StreamId, to: ShardId },
+    /// Shard `to` has lost its last.
+    Unsubscribe { stream: StreamId, to: ShardId },
+    /// A viewer on another shard wants a key frame of a stream that comes in here.
+    WantKeyframe { stream: StreamId },
+}

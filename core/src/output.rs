@@ -112,7 +112,7 @@ impl SendBuffer {
     ///
     /// If `transmit` was not made with this buffer.
     pub fn run(&self, transmit: &Transmit) -> &[u8] {
-        &self.bytes[..transmit.len]
+        self.bytes.get(..transmit.len).expect("the transmit was made with this buffer")
     }
 }
 

@@ -1,38 +1,216 @@
-//! The state machine itself.
+//! The state machine itself: it owns the parts, routes inputs to them and collects what they do.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::clock::Epoch;
+use crate::cdn::Node;
+use crate::clock::{Epoch, WallClock};
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::id::{ConnId, ShardId};
-use crate::input::Input;
-use crate::output::{Output, SendBuffer};
+use crate::input::{Command, Input};
+use crate::media::Media;
+use crate::message::Message;
+use crate::outbox::{Ctx, Outbox};
+use crate::output::{Event, Output, SendBuffer};
+use crate::rng::Rng;
+use crate::timers::earlier;
 
 /// One shard of a node.
-#[derive(Debug)]
-pub struct Shard {}
+///
+/// It does nothing by itself. Tell it what happened with [`Shard::handle_input`], then do what it
+/// asks with [`Shard::poll_output`] until that answers [`Output::Timeout`]. Several inputs before
+/// the outputs are taken are fine.
+pub struct Shard {
+    config: Arc<Config>,
+    epoch: Epoch,
+    clock: WallClock,
+    now: Instant,
+    rng: Rng,
+    out: Outbox,
+    connections: Connections,
+    media: Media,
+    /// On shard 0 only.
+    node: Option<Node>,
+    drain: Drain,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Drain {
+    No,
+    Until(Instant),
+    Done,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("now", &self.now).finish_non_exhaustive()
+    }
+}
 
 impl Shard {
-    /// Makes a shard that has met nobody yet.
-    pub fn new(_config: Arc<Config>, _id: ShardId, _seed: [u8; 32], _epoch: Epoch) -> Self {
-        Self {}
+    /// Makes a shard that has met nobody yet. `seed` must be secret and different for every shard
+    /// and every start: passwords of ICE come from it.
+    pub fn new(config: Arc<Config>, id: ShardId, seed: [u8; 32], epoch: Epoch) -> Self {
+        let clock = WallClock::default();
+        clock.set(epoch.unix);
+        let now = epoch.instant;
+        let mut rng = Rng::new(seed);
+        let mut out = Outbox::new(id);
+        let port = config.media.get(usize::from(id.0)).map_or(0, |addr| addr.port());
+        let ctx = Ctx { now, clock: &clock, config: &config, rng: &mut rng, out: &mut out };
+        let connections = Connections::new(&ctx, id);
+        let node = (id == ShardId::NODE).then(|| Node::new(&ctx));
+        let media = Media::new(id, port);
+        let drain = Drain::No;
+        Self { config, epoch, clock, now, rng, out, connections, media, node, drain }
     }
 
     /// Tells the shard one thing. It cannot fail: whatever a far side does ends that far side's
-    /// conversation at most.
-    pub fn handle_input(&mut self, _now: Instant, _input: Input<'_>) {}
+    /// conversation at most. A `now` before an earlier one counts as the earlier one.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.now = self.now.max(now);
+        self.clock.set(self.epoch.unix_at(self.now));
+        let Self { config, clock, now, rng, out, connections, media, node, .. } = self;
+        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+        match input {
+            Input::Timeout => {}
+            Input::Datagram { flow, bytes, stride } => {
+                media.handle_datagrams(ctx, flow, bytes, stride);
+            }
+            Input::Accepted { conn, service, flow } => connections.accept(ctx, conn, service, flow),
+            Input::Connected { conn, .. } => {
+                if let Some(node) = node {
+                    node.handle_connected(ctx, conn);
+                }
+            }
+            Input::Received { conn, bytes } => match node {
+                Some(node) if conn.is_dialed() => node.handle_received(ctx, conn, bytes),
+                Some(_) | None => connections.receive(ctx, conn, bytes),
+            },
+            Input::Closed { conn, cause } => match node {
+                Some(node) if conn.is_dialed() => node.handle_closed(ctx, conn, cause),
+                Some(_) | None => connections.closed(ctx, conn),
+            },
+            Input::Resolved { lookup, addrs } => {
+                if let Some(node) = node {
+                    node.handle_resolved(ctx, lookup, addrs);
+                }
+            }
+            Input::Bound { socket, port } => media.handle_bound(ctx, socket, port),
+            Input::Message { message, .. } => self.hear(message.0),
+            Input::Command(command) => self.obey(command),
+        }
+        self.settle();
+    }
 
-    /// Asks for the next effect; call it until it answers [`Output::Timeout`].
-    pub fn poll_output(&mut self, _send: &mut SendBuffer) -> Output {
-        Output::Timeout(None)
+    /// Asks for the next effect; call it until it answers [`Output::Timeout`]. Datagrams are
+    /// written into `send`, and are to be sent before the next call.
+    pub fn poll_output(&mut self, send: &mut SendBuffer) -> Output {
+        self.settle();
+        if let Some(output) = self.out.pop() {
+            return output;
+        }
+        let Self { config, clock, now, rng, out, media, .. } = self;
+        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+        if let Some(transmit) = media.poll_transmit(ctx, send) {
+            return Output::Transmit(transmit);
+        }
+        // Draining peers may have brought something to light.
+        self.settle();
+        match self.out.pop() {
+            Some(output) => output,
+            None => Output::Timeout(self.next_timeout()),
+        }
     }
 
     /// The bytes that wait to be written to a connection.
-    pub fn outgoing(&self, _conn: ConnId) -> &[u8] {
-        &[]
+    pub fn outgoing(&self, conn: ConnId) -> &[u8] {
+        match &self.node {
+            Some(node) if conn.is_dialed() => node.outgoing(conn),
+            Some(_) | None => self.connections.outgoing(conn),
+        }
     }
 
-    /// Says that the first `n` of the outgoing bytes were written.
-    pub fn wrote(&mut self, _conn: ConnId, _n: usize) {}
+    /// Says that the first `n` of the outgoing bytes were written. More may be outgoing then.
+    pub fn wrote(&mut self, conn: ConnId, n: usize) {
+        let Self { config, clock, now, rng, out, connections, node, .. } = self;
+        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+        match node {
+            Some(node) if conn.is_dialed() => node.wrote(conn, n),
+            Some(_) | None => connections.wrote(ctx, conn, n),
+        }
+    }
+
+    /// Works off what the parts said to each other and what is due, until neither is left.
+    fn settle(&mut self) {
+        loop {
+            if let Some(message) = self.out.pop_to_self() {
+                self.hear(message);
+            } else if self.next_timeout().is_some_and(|due| due <= self.now) {
+                self.work_off_timers();
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        let Self { config, clock, now, rng, out, connections, media, node, .. } = self;
+        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+        match message {
+            Message::Node(word) => {
+                if let Some(node) = node {
+                    node.handle(ctx, word);
+                }
+            }
+            Message::Connection { conn, word } => connections.handle(ctx, conn, word),
+            Message::Media(word) => media.handle(ctx, word),
+            Message::Packets(packets) => media.handle_packets(&packets),
+        }
+    }
+
+    fn work_off_timers(&mut self) {
+        let Self { config, clock, now, rng, out, connections, media, node, drain, .. } = self;
+        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+        connections.handle_timeout(ctx);
+        media.handle_timeout(ctx);
+        if let Some(node) = node {
+            node.handle_timeout(ctx);
+        }
+        let over = |deadline| deadline <= *now || connections.is_empty();
+        if matches!(drain, Drain::Until(deadline) if over(*deadline)) {
+            *drain = Drain::Done;
+            out.event(Event::Drained);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let parts = earlier(self.connections.next_timeout(), self.media.next_timeout());
+        let node = self.node.as_ref().and_then(Node::next_timeout);
+        let drain = match self.drain {
+            Drain::Until(_) if self.connections.is_empty() => Some(self.now),
+            Drain::Until(deadline) => Some(deadline),
+            Drain::No | Drain::Done => None,
+        };
+        earlier(earlier(parts, node), drain)
+    }
+
+    fn obey(&mut self, command: Command) {
+        let Self { config, clock, now, rng, out, connections, node, drain, .. } = self;
+        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+        match command {
+            Command::Drain => {
+                if *drain == Drain::No {
+                    *drain = Drain::Until(*now + ctx.config.limits.drain_timeout);
+                    connections.drain(ctx);
+                }
+            }
+            Command::CpuLoad(percent) => {
+                if let Some(node) = node {
+                    node.set_cpu_load(percent);
+                }
+            }
+        }
+    }
 }

@@ -289,6 +289,7 @@ impl Connection {
     }
 
     /// Whether the connection is an open WebSocket, or one that is closing.
+    #[cfg(test)]
     pub(crate) fn is_websocket(&self) -> bool {
         matches!(self.protocol, Protocol::WebSocket(_))
     }

@@ -10,7 +10,9 @@ use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId, ShardM
 use mio::{Events, Poll, Token};
 
 use crate::mailbox;
-use crate::node::{Inbox, Letter, Mailbox, RunError, ShardStart, StartError, log_event};
+use crate::node::{
+    Inbox, Letter, Mailbox, MediaSockets, RunError, ShardStart, StartError, log_event,
+};
 use crate::resolver::Resolver;
 use crate::tcp::Tcp;
 use crate::udp::Udp;
@@ -23,9 +25,8 @@ const LETTERS_A_TURN: usize = 256;
 const EVENTS_A_TURN: usize = 256;
 
 const BELL: Token = Token(0);
-const MEDIA: Token = Token(1);
-/// This and all above are [`Tcp`]'s.
-const FIRST_TCP: usize = 2;
+/// The media socket's; those of further sockets follow, and then [`Tcp`]'s.
+const FIRST_UDP: Token = Token(1);
 
 /// One shard and its sockets.
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub(crate) struct ShardLoop {
     poll: Poll,
     reported: Events,
     udp: Udp,
+    /// Where the tokens of UDP end.
+    first_tcp: usize,
+    sockets: MediaSockets,
     tcp: Tcp,
     resolver: Resolver,
     mailbox: Mailbox,
@@ -59,11 +63,12 @@ impl ShardLoop {
         events: Option<Sender<(ShardId, Event)>>,
     ) -> Result<(Self, Mailbox), StartError> {
         let failed = |source| StartError::System { what: "cannot watch a socket", source };
-        let ShardStart { id, media, datagrams, listeners, seed, epoch } = start;
+        let ShardStart { id, media, sockets, listeners, seed, epoch } = start;
         let poll = Poll::new().map_err(failed)?;
         let (mailbox, inbox) = mailbox::open(poll.registry(), BELL).map_err(failed)?;
-        let udp = Udp::new(media, datagrams, poll.registry(), MEDIA).map_err(failed)?;
-        let tcp = Tcp::new(listeners, poll.registry(), FIRST_TCP).map_err(failed)?;
+        let udp = Udp::new(media, poll.registry(), FIRST_UDP).map_err(failed)?;
+        let first_tcp = FIRST_UDP.0 + 1 + config.limits.dial_sockets_max;
+        let tcp = Tcp::new(listeners, poll.registry(), first_tcp).map_err(failed)?;
         let segments = udp.segments_max();
         let shard_loop = Self {
             id,
@@ -74,6 +79,8 @@ impl ShardLoop {
             poll,
             reported: Events::with_capacity(EVENTS_A_TURN),
             udp,
+            first_tcp,
+            sockets,
             tcp,
             resolver,
             mailbox: mailbox.clone(),
@@ -131,7 +138,7 @@ impl ShardLoop {
         for event in &self.reported {
             match event.token() {
                 BELL => {} // The mailbox is looked into anyway.
-                MEDIA => self.udp.heed(event),
+                Token(token) if token < self.first_tcp => self.udp.heed(event),
                 _ => self.tcp.heed(event, &mut self.shard, now),
             }
         }
@@ -192,6 +199,15 @@ impl ShardLoop {
                 Output::Close { conn, how } => self.tcp.close(conn, how, &mut self.shard, now),
                 Output::Resolve { lookup, host } => {
                     self.resolver.resolve(lookup, host, &self.mailbox);
+                }
+                Output::Bind { socket } => {
+                    let registry = self.poll.registry();
+                    let opened = self.sockets.open();
+                    let port = opened.and_then(|opened| self.udp.add(opened, registry));
+                    let port = port
+                        .inspect_err(|error| tracing::warn!(%error, "cannot open a UDP socket"))
+                        .ok();
+                    self.shard.handle_input(now, Input::Bound { socket, port });
                 }
                 Output::Post { to, message } => self.post(to, message, mailboxes)?,
                 Output::Event(event) => self.tell(event),

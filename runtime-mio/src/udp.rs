@@ -1,4 +1,4 @@
-//! The media socket.
+//! The media socket, and those that the shard asked for besides.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,14 +8,25 @@ use mio::event::Event;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 
-use crate::node::Datagrams;
+use crate::node::{Datagrams, MediaSocket};
 
-/// The media socket, and the one run that the kernel had no room for.
+/// The sockets of a shard, and the one run that the kernel had no room for.
 #[derive(Debug)]
 pub(crate) struct Udp {
+    /// The media socket is the first.
+    sockets: Vec<Bound>,
+    /// The token of the first socket; the others follow.
+    first: Token,
+    /// Where the search for something to receive begins, so that every socket has its turn.
+    turn: usize,
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    port: u16,
     socket: UdpSocket,
     datagrams: Datagrams,
-    refused: Option<Refused>,
     /// What the kernel reported and has not taken back.
     readable: bool,
     writable: bool,
@@ -29,44 +40,54 @@ struct Refused {
 }
 
 impl Udp {
-    /// Registers a socket that does not block under `token`.
-    pub(crate) fn new(
-        socket: std::net::UdpSocket,
-        datagrams: Datagrams,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Self> {
+    /// Registers the media socket under the token `first`.
+    pub(crate) fn new(media: MediaSocket, registry: &Registry, first: Token) -> io::Result<Self> {
+        let mut udp = Self { sockets: Vec::new(), first, turn: 0, refused: None };
+        udp.add(media, registry)?;
+        Ok(udp)
+    }
+
+    /// Takes one more socket, under the next token, and answers with its port.
+    pub(crate) fn add(&mut self, opened: MediaSocket, registry: &Registry) -> io::Result<u16> {
+        let MediaSocket { socket, datagrams } = opened;
+        let port = socket.local_addr()?.port();
         let mut socket = UdpSocket::from_std(socket);
+        let token = Token(self.first.0 + self.sockets.len());
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { socket, datagrams, refused: None, readable: true, writable: true })
+        self.sockets.push(Bound { port, socket, datagrams, readable: true, writable: true });
+        Ok(port)
     }
 
     /// Datagrams that one run may have.
     pub(crate) fn segments_max(&self) -> usize {
-        self.datagrams.segments_max()
+        self.sockets.iter().map(|bound| bound.datagrams.segments_max()).min().unwrap_or(1)
     }
 
     /// Notes what the kernel reports.
     pub(crate) fn heed(&mut self, event: &Event) {
+        let index = event.token().0 - self.first.0;
+        let Some(bound) = self.sockets.get_mut(index) else { return };
         // An error is read off like a datagram.
-        self.readable |= event.is_readable() || event.is_error();
-        self.writable |= event.is_writable();
+        bound.readable |= event.is_readable() || event.is_error();
+        bound.writable |= event.is_writable();
     }
 
     /// Receives one batch of runs. `None`: there is nothing.
     pub(crate) fn receive(&mut self) -> Option<impl Iterator<Item = (Flow, &[u8], usize)>> {
-        if !self.readable {
-            return None;
-        }
-        let (socket, datagrams) = (&self.socket, &mut self.datagrams);
-        match socket.try_io(|| datagrams.receive(socket)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                None
+        for _ in 0..self.sockets.len() {
+            self.turn = (self.turn + 1) % self.sockets.len();
+            let Bound { socket, datagrams, readable, .. } = self.sockets.get_mut(self.turn)?;
+            if !*readable {
+                continue;
             }
-            // Other errors are echoes of what was sent, for example to a port that closed.
-            Ok(()) | Err(_) => Some(self.datagrams.runs()),
+            let socket = &*socket;
+            match socket.try_io(|| datagrams.receive(socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
+                // Other errors are echoes of what was sent, for example to a port that closed.
+                Ok(()) | Err(_) => return Some(self.sockets.get(self.turn)?.datagrams.runs()),
+            }
         }
+        None
     }
 
     /// Sends a run, or keeps it as the refused one, for at most `patience`.
@@ -98,12 +119,15 @@ impl Udp {
 
     /// Whether the send buffer is free again. A run lost to an error counts as sent.
     fn try_send(&mut self, send: &SendBuffer, transmit: &Transmit) -> bool {
-        if !self.writable {
+        let port = transmit.flow.local.port();
+        let bound = self.sockets.iter_mut().find(|bound| bound.port == port);
+        let Some(Bound { socket, datagrams, writable, .. }) = bound else { return true };
+        if !*writable {
             return false;
         }
-        let (socket, datagrams) = (&self.socket, &self.datagrams);
+        let socket = &*socket;
         let sent = socket.try_io(|| datagrams.send(socket, transmit, send.run(transmit)));
-        self.writable = !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.writable
+        *writable = !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        *writable
     }
 }

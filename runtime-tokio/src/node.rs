@@ -24,7 +24,7 @@ mod mailbox;
 mod plan;
 mod running;
 
-pub use bind::{Bound, ShardStart};
+pub use bind::{Bound, MediaSocket, MediaSockets, ShardStart};
 pub use certificate::{fingerprint, self_signed};
 pub use command_line::{Start, run};
 pub use datagrams::{Datagrams, plain, plain_socket_addr};

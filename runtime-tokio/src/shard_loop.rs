@@ -8,7 +8,9 @@ use distributary_core::config::Config;
 use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId, ShardMessage};
 
 use crate::mailbox::{self, Bell};
-use crate::node::{Inbox, Letter, Mailbox, RunError, ShardStart, StartError, log_event};
+use crate::node::{
+    Inbox, Letter, Mailbox, MediaSockets, RunError, ShardStart, StartError, log_event,
+};
 use crate::resolver::Resolver;
 use crate::tcp::Tcp;
 use crate::udp::Udp;
@@ -27,6 +29,7 @@ pub(crate) struct ShardLoop {
     /// The segments that `send` was made for.
     segments: usize,
     udp: Udp,
+    sockets: MediaSockets,
     tcp: Tcp,
     resolver: Resolver,
     inbox: Inbox,
@@ -46,9 +49,9 @@ impl ShardLoop {
         events: Option<Sender<(ShardId, Event)>>,
     ) -> Result<(Self, Mailbox), StartError> {
         let failed = |source| StartError::System { what: "cannot watch a socket", source };
-        let ShardStart { id, media, datagrams, listeners, seed, epoch } = start;
+        let ShardStart { id, media, sockets, listeners, seed, epoch } = start;
         let (mailbox, inbox, bell) = mailbox::open();
-        let udp = Udp::new(media, datagrams).map_err(failed)?;
+        let udp = Udp::new(media).map_err(failed)?;
         let tcp = Tcp::new(listeners).map_err(failed)?;
         let segments = udp.segments_max();
         let shard_loop = Self {
@@ -58,6 +61,7 @@ impl ShardLoop {
             send: SendBuffer::new(segments),
             segments,
             udp,
+            sockets,
             tcp,
             resolver: Resolver::new(mailbox.clone()),
             inbox,
@@ -169,6 +173,13 @@ impl ShardLoop {
                 Output::Connect { conn, addr } => self.tcp.dial(conn, addr),
                 Output::Close { conn, how } => self.tcp.close(conn, how, &mut self.shard, now),
                 Output::Resolve { lookup, host } => self.resolver.resolve(lookup, host),
+                Output::Bind { socket } => {
+                    let opened = self.sockets.open().and_then(|opened| self.udp.add(opened));
+                    let port = opened
+                        .inspect_err(|error| tracing::warn!(%error, "cannot open a UDP socket"))
+                        .ok();
+                    self.shard.handle_input(now, Input::Bound { socket, port });
+                }
                 Output::Post { to, message } => self.post(to, message, mailboxes)?,
                 Output::Event(event) => self.tell(event),
                 Output::Timeout(deadline) => return Ok(deadline),

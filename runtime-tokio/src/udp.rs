@@ -1,20 +1,30 @@
-//! The media socket.
+//! The media socket, and those that the shard asked for besides.
 
 use std::io;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use distributary_core::{Flow, SendBuffer, Transmit};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::node::Datagrams;
+use crate::node::{Datagrams, MediaSocket};
 
-/// The media socket, and the one run that the kernel had no room for.
+/// The sockets of a shard, and the one run that the kernel had no room for.
 #[derive(Debug)]
 pub(crate) struct Udp {
+    /// The media socket is the first.
+    sockets: Vec<Bound>,
+    /// Where the search for something to receive begins, so that every socket has its turn.
+    turn: usize,
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    port: u16,
     socket: UdpSocket,
     datagrams: Datagrams,
-    refused: Option<Refused>,
 }
 
 /// A run that lies in the send buffer until the kernel takes it, or until it is too old.
@@ -25,34 +35,56 @@ struct Refused {
 }
 
 impl Udp {
-    /// Wraps a socket that does not block. Must be called inside the runtime.
-    pub(crate) fn new(socket: std::net::UdpSocket, datagrams: Datagrams) -> io::Result<Self> {
-        Ok(Self { socket: UdpSocket::from_std(socket)?, datagrams, refused: None })
+    /// Wraps the media socket. Must be called inside the runtime.
+    pub(crate) fn new(media: MediaSocket) -> io::Result<Self> {
+        let mut udp = Self { sockets: Vec::new(), turn: 0, refused: None };
+        udp.add(media)?;
+        Ok(udp)
+    }
+
+    /// Takes one more socket, and answers with its port.
+    pub(crate) fn add(&mut self, opened: MediaSocket) -> io::Result<u16> {
+        let MediaSocket { socket, datagrams } = opened;
+        let port = socket.local_addr()?.port();
+        let socket = UdpSocket::from_std(socket)?;
+        self.sockets.push(Bound { port, socket, datagrams });
+        Ok(port)
     }
 
     /// Datagrams that one run may have.
     pub(crate) fn segments_max(&self) -> usize {
-        self.datagrams.segments_max()
+        self.sockets.iter().map(|bound| bound.datagrams.segments_max()).min().unwrap_or(1)
     }
 
     /// Waits until there is something to receive, or room for the refused run.
     pub(crate) async fn ready(&self) {
-        let interest = match self.refused {
-            Some(_) => Interest::READABLE | Interest::WRITABLE,
-            None => Interest::READABLE,
-        };
-        // It fails only when the runtime shuts down, and then nobody waits for it.
-        let _ = self.socket.ready(interest).await;
+        let refused = self.refused.as_ref().map(|refused| refused.transmit.flow.local.port());
+        std::future::poll_fn(|cx| {
+            for bound in &self.sockets {
+                let readable = bound.socket.poll_recv_ready(cx).is_ready();
+                let room =
+                    refused == Some(bound.port) && bound.socket.poll_send_ready(cx).is_ready();
+                if readable || room {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Receives one batch of runs. `None`: there is nothing.
     pub(crate) fn receive(&mut self) -> Option<impl Iterator<Item = (Flow, &[u8], usize)>> {
-        let (socket, datagrams) = (&self.socket, &mut self.datagrams);
-        match socket.try_io(Interest::READABLE, || datagrams.receive(socket)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            // Other errors are echoes of what was sent, for example to a port that closed.
-            Ok(()) | Err(_) => Some(self.datagrams.runs()),
+        for _ in 0..self.sockets.len() {
+            self.turn = (self.turn + 1) % self.sockets.len();
+            let Bound { socket, datagrams, .. } = self.sockets.get_mut(self.turn)?;
+            match socket.try_io(Interest::READABLE, || datagrams.receive(&*socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Other errors are echoes of what was sent, for example to a port that closed.
+                Ok(()) | Err(_) => return Some(self.sockets.get(self.turn)?.datagrams.runs()),
+            }
         }
+        None
     }
 
     /// Sends a run, or keeps it as the refused one, for at most `patience`.
@@ -84,8 +116,10 @@ impl Udp {
 
     /// Whether the send buffer is free again. A run lost to an error counts as sent.
     fn try_send(&self, send: &SendBuffer, transmit: &Transmit) -> bool {
-        let sent = self.socket.try_io(Interest::WRITABLE, || {
-            self.datagrams.send(&self.socket, transmit, send.run(transmit))
+        let port = transmit.flow.local.port();
+        let Some(bound) = self.sockets.iter().find(|bound| bound.port == port) else { return true };
+        let sent = bound.socket.try_io(Interest::WRITABLE, || {
+            bound.datagrams.send(&bound.socket, transmit, send.run(transmit))
         });
         !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

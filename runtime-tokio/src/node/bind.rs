@@ -44,10 +44,10 @@ pub struct Bound {
 pub struct ShardStart {
     /// Its number.
     pub id: ShardId,
-    /// Its media socket, not blocking.
-    pub media: UdpSocket,
-    /// What reads and writes that socket.
-    pub datagrams: Datagrams,
+    /// Its media socket.
+    pub media: MediaSocket,
+    /// What opens more of them.
+    pub sockets: MediaSockets,
     /// Its listeners, not blocking. Every shard has one for each port, and the kernel spreads
     /// connections over them.
     pub listeners: Vec<(Service, TcpListener)>,
@@ -55,6 +55,43 @@ pub struct ShardStart {
     pub seed: [u8; 32],
     /// One moment on both clocks.
     pub epoch: Epoch,
+}
+
+/// A UDP socket, not blocking, and what reads and writes it.
+#[derive(Debug)]
+pub struct MediaSocket {
+    /// The socket.
+    pub socket: UdpSocket,
+    /// What reads and writes it.
+    pub datagrams: Datagrams,
+}
+
+/// Opens the UDP sockets that a shard asks for besides its media port.
+#[derive(Debug)]
+pub struct MediaSockets {
+    /// The address that the media port is bound to.
+    bound: IpAddr,
+    own: Arc<[IpAddr]>,
+    only: Arc<[IpAddr]>,
+    config: Arc<Config>,
+}
+
+impl MediaSockets {
+    /// Opens one on any free port.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn open(&self) -> io::Result<MediaSocket> {
+        let socket = open_media(SocketAddr::new(self.bound, 0))?;
+        grow_buffers(&socket, &self.config.settings);
+        self.wrap(socket)
+    }
+
+    fn wrap(&self, socket: UdpSocket) -> io::Result<MediaSocket> {
+        let datagrams = Datagrams::new(&socket, &self.own, Arc::clone(&self.only))?;
+        Ok(MediaSocket { socket, datagrams })
+    }
 }
 
 impl Plan {
@@ -105,14 +142,20 @@ impl Plan {
             pages,
             limits,
         };
+        let config = Arc::new(config);
         let mut starts = Vec::with_capacity(shards);
         for (index, (socket, _)) in media.into_iter().enumerate() {
-            let datagrams = Datagrams::new(&socket, &interfaces, Arc::clone(&only))
-                .map_err(system("cannot set a UDP socket up"))?;
+            let sockets = MediaSockets {
+                bound: socket.local_addr().map_err(system("a media socket has no address"))?.ip(),
+                own: interfaces.clone().into(),
+                only: Arc::clone(&only),
+                config: Arc::clone(&config),
+            };
+            let media = sockets.wrap(socket).map_err(system("cannot set a UDP socket up"))?;
             starts.push(ShardStart {
                 id: ShardId(u16::try_from(index).expect("Settings::shards is a u16")),
-                media: socket,
-                datagrams,
+                media,
+                sockets,
                 listeners: Vec::with_capacity(listeners.len()),
                 seed: random()?,
                 epoch,
@@ -123,7 +166,7 @@ impl Plan {
                 start.listeners.push((listening.service, socket));
             }
         }
-        Ok(Bound { config: Arc::new(config), shards: starts, events })
+        Ok(Bound { config, shards: starts, events })
     }
 }
 

@@ -94,6 +94,7 @@ pub enum RunError {
     Panicked(ShardId),
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "an open set, of which two have a hint")]
 fn bind_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -70,7 +70,7 @@ pub(super) fn random() -> Result<[u8; 32], StartError> {
 
 /// The cryptography that the node's peers use.
 pub(super) fn crypto() -> Arc<CryptoProvider> {
-    Arc::new(str0m::crypto::from_feature_flags())
+    Arc::new(distributary_core::crypto_provider())
 }
 
 type CryptoProvider = str0m::config::CryptoProvider;

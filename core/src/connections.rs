@@ -1,0 +1,394 @@
+//! The TCP connections that a shard accepted: pages and questions over HTTP, dialogues over
+//! WebSocket.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::ServerConfig;
+
+use crate::config::Config;
+use crate::id::{ConnId, SessionId, ShardId};
+use crate::input::{Flow, Service};
+use crate::message::{Message, Question, ToConnection, ToNode};
+use crate::outbox::Ctx;
+use crate::output::{Event, Linger, Output};
+use crate::signal::{Session, SessionFault, Step, fail};
+use crate::stream::http::{Method, Request, Response};
+use crate::stream::{Connection, Incoming, tls};
+use crate::timers::Timers;
+
+/// Close codes of RFC 6455, section 7.4.1.
+const NORMAL: u16 = 1000;
+const GOING_AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
+
+/// All accepted connections of a shard.
+pub(crate) struct Connections {
+    shard: ShardId,
+    tls: Option<Arc<ServerConfig>>,
+    table: BTreeMap<ConnId, Entry>,
+    timers: Timers<ConnId>,
+    /// Set when nobody new is taken.
+    draining: bool,
+}
+
+struct Entry {
+    stream: Connection,
+    remote: SocketAddr,
+    phase: Phase,
+    /// By when a far side that was said goodbye to must have read it.
+    goodbye: Option<Instant>,
+}
+
+enum Phase {
+    /// HTTP; the connection ends then if nothing comes.
+    Http {
+        idle: Instant,
+    },
+    /// The node owes the answer to a request.
+    Asked {
+        deadline: Instant,
+    },
+    Session(Session),
+}
+
+impl Connections {
+    pub(crate) fn new(ctx: &Ctx<'_>, shard: ShardId) -> Self {
+        // The runtime has checked the certificate; without one that works, TLS ports refuse.
+        let tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
+        Self { shard, tls, table: BTreeMap::new(), timers: Timers::new(), draining: false }
+    }
+
+    pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, service: Service, flow: Flow) {
+        let limits = &ctx.config.limits;
+        let secure = match service {
+            Service::Ws | Service::Http => None,
+            Service::Wss | Service::Https | Service::Page => Some(self.tls.clone()),
+        };
+        let tls = match secure {
+            None => Some(None),
+            Some(Some(tls)) => Some(Some(tls)),
+            Some(None) => None,
+        };
+        let full = self.table.len() >= limits.connections_max || self.draining;
+        let stream =
+            tls.filter(|_| !full).map(|tls| Connection::accept(tls, ctx.clock.clone(), limits));
+        let Some(Ok(stream)) = stream else {
+            ctx.out.push(Output::Close { conn, how: Linger::Abort });
+            return;
+        };
+        let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
+        self.table.insert(conn, Entry { stream, remote: flow.remote, phase, goodbye: None });
+        self.after(ctx, conn);
+    }
+
+    pub(crate) fn receive(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
+        self.read(ctx, conn, bytes);
+        self.after(ctx, conn);
+    }
+
+    /// The socket is gone.
+    pub(crate) fn closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        self.forget(ctx, conn);
+    }
+
+    pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, word: ToConnection) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        match word {
+            ToConnection::Say(text) => {
+                if entry.stream.send_text(&text).is_err() {
+                    self.refuse(ctx, conn, "it reads too slowly");
+                    self.end(ctx, conn, Linger::Abort);
+                    return;
+                }
+            }
+            ToConnection::Respond(response) => {
+                entry.stream.respond(*response);
+                entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                self.read(ctx, conn, &[]);
+            }
+        }
+        self.after(ctx, conn);
+    }
+
+    pub(crate) fn outgoing(&self, conn: ConnId) -> &[u8] {
+        self.table.get(&conn).map_or(&[], |entry| entry.stream.outgoing())
+    }
+
+    pub(crate) fn wrote(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, n: usize) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        entry.stream.wrote(n);
+        if let Phase::Http { idle } = &mut entry.phase {
+            // Whoever reads a long page slowly is not idle.
+            *idle = (*idle).max(ctx.now + ctx.config.limits.http_idle_timeout);
+        }
+        // A request that was sent ahead may be next.
+        self.read(ctx, conn, &[]);
+        self.after(ctx, conn);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(conn) = self.timers.pop_due(ctx.now) {
+            let Some(entry) = self.table.get_mut(&conn) else { continue };
+            match &mut entry.phase {
+                _ if entry.goodbye.is_some() => {
+                    self.end(ctx, conn, Linger::Abort);
+                    continue;
+                }
+                Phase::Http { .. } => {
+                    self.end(ctx, conn, Linger::Abort);
+                    continue;
+                }
+                Phase::Asked { .. } => {
+                    let response = Response::error(503, "This node did not answer in time.");
+                    entry.stream.respond(response);
+                    entry.phase =
+                        Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                }
+                Phase::Session(session) => match session.handle_timeout(ctx.now) {
+                    Ok(Some(ping)) => {
+                        if entry.stream.send_text(&ping).is_err() {
+                            self.end(ctx, conn, Linger::Abort);
+                            continue;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(fault) => self.hang_up(ctx, conn, &fault),
+                },
+            }
+            self.after(ctx, conn);
+        }
+    }
+
+    /// Takes nobody new and says goodbye to all.
+    pub(crate) fn drain(&mut self, ctx: &mut Ctx<'_>) {
+        self.draining = true;
+        for conn in self.table.keys().copied().collect::<Vec<_>>() {
+            if let Some(entry) = self.table.get_mut(&conn) {
+                entry.stream.close(GOING_AWAY, "the server is shutting down");
+            }
+            self.after(ctx, conn);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Takes bytes and acts on what they mean.
+    fn read(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
+        let mut incoming = VecDeque::new();
+        let mut bytes = bytes;
+        loop {
+            let Some(entry) = self.table.get_mut(&conn) else { return };
+            if entry.stream.is_closing() {
+                return;
+            }
+            let received = entry.stream.receive(bytes, &mut incoming);
+            bytes = &[];
+            if incoming.is_empty() && received.is_ok() {
+                return;
+            }
+            for incoming in incoming.drain(..) {
+                self.act(ctx, conn, incoming);
+            }
+            if let Err(fault) = received {
+                self.refuse(ctx, conn, &fault.to_string());
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, incoming: Incoming) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        match incoming {
+            Incoming::Request(request) => self.serve(ctx, conn, &request),
+            Incoming::Upgrade(request) => {
+                let allowed = ctx.config.settings.allows_origin(request.header("origin"));
+                if allowed {
+                    entry.stream.accept_upgrade();
+                    entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
+                } else {
+                    let text = "Pages of this origin may not connect: see allow_domains.";
+                    entry.stream.respond(Response::error(403, text));
+                }
+            }
+            Incoming::Text(text) => self.hear(ctx, conn, &text),
+            Incoming::Closed => entry.stream.close(NORMAL, ""),
+            Incoming::Opened | Incoming::Response { .. } => {}
+        }
+    }
+
+    fn hear(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, text: &str) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        let Phase::Session(session) = &mut entry.phase else { return };
+        let (keep_alive, limits) = (ctx.config.settings.keep_alive, &ctx.config.limits);
+        let token = ctx.rng.token(32);
+        let id = SessionId { shard: self.shard, conn };
+        let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
+            Ok(Step::Establish { greeting, reply }) => {
+                let itself = greeting.link.as_ref().is_some_and(|l| l.node == ctx.config.node);
+                if itself {
+                    let info = "this node is listed as its own edge in loadbalancing.xml";
+                    self.refuse(ctx, conn, info);
+                    self.say_goodbye(conn, info);
+                    return;
+                }
+                let remote = entry.remote;
+                let word = ToNode::Established { session: id, remote, greeting };
+                ctx.out.post(ShardId::NODE, Message::Node(word));
+                entry.stream.send_text(&reply)
+            }
+            Ok(Step::Request(request)) => {
+                let word = ToNode::Requested { session: id, request: Box::new(request) };
+                ctx.out.post(ShardId::NODE, Message::Node(word));
+                Ok(())
+            }
+            Ok(Step::Reply(reply)) => entry.stream.send_text(&reply),
+            Ok(Step::Nothing) => Ok(()),
+            Err(fault) => {
+                self.hang_up(ctx, conn, &fault);
+                return;
+            }
+        };
+        if let Err(fault) = said {
+            self.refuse(ctx, conn, &fault.to_string());
+            self.end(ctx, conn, Linger::Abort);
+        }
+    }
+
+    /// Ends a dialogue, and says why both in its own words and in WebSocket's.
+    fn hang_up(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, fault: &SessionFault) {
+        self.refuse(ctx, conn, fault.reason());
+        self.say_goodbye(conn, fault.reason());
+    }
+
+    fn say_goodbye(&mut self, conn: ConnId, reason: &str) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        // A far side that reads too slowly for this learns it from the close frame, or not at all.
+        let _ = entry.stream.send_text(&fail("", reason));
+        entry.stream.close(POLICY, reason);
+    }
+
+    fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Request) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        match route(ctx.config, request) {
+            Route::Answer(response) => {
+                entry.stream.respond(response);
+                entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+            }
+            Route::Ask(question) => {
+                entry.phase = Phase::Asked { deadline: ctx.now + ctx.config.limits.answer_timeout };
+                let word = ToNode::Asked { shard: self.shard, conn, question };
+                ctx.out.post(ShardId::NODE, Message::Node(word));
+            }
+        }
+    }
+
+    /// What follows every change: bytes go out, the alarm is set, an ended connection ends.
+    fn after(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        if entry.stream.is_closing() && entry.stream.is_drained() {
+            self.end(ctx, conn, Linger::Flush);
+            return;
+        }
+        if !entry.stream.outgoing().is_empty() {
+            ctx.out.push(Output::Write(conn));
+        }
+        if entry.stream.is_closing() && entry.goodbye.is_none() {
+            entry.goodbye = Some(ctx.now + ctx.config.limits.drain_timeout);
+        }
+        let deadline = match &entry.phase {
+            _ if entry.goodbye.is_some() => entry.goodbye,
+            Phase::Http { idle } => Some(*idle),
+            Phase::Asked { deadline } => Some(*deadline),
+            Phase::Session(session) => session.next_timeout(),
+        };
+        self.timers.set(conn, deadline);
+    }
+
+    fn end(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, how: Linger) {
+        self.forget(ctx, conn);
+        ctx.out.push(Output::Close { conn, how });
+    }
+
+    fn forget(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        self.timers.set(conn, None);
+        let Some(entry) = self.table.remove(&conn) else { return };
+        if let Phase::Session(session) = &entry.phase
+            && session.is_established()
+        {
+            let session = SessionId { shard: self.shard, conn };
+            ctx.out.post(ShardId::NODE, Message::Node(ToNode::Gone { session }));
+        }
+    }
+
+    fn refuse(&self, ctx: &mut Ctx<'_>, conn: ConnId, why: &str) {
+        if let Some(entry) = self.table.get(&conn) {
+            ctx.out.event(Event::Refused { remote: entry.remote, why: why.to_owned() });
+        }
+    }
+}
+
+/// What a request leads to.
+enum Route {
+    Answer(Response),
+    Ask(Question),
+}
+
+fn route(config: &Config, request: &Request) -> Route {
+    if request.method != Method::Get {
+        let response = Response::error(405, "This is answered to GET and HEAD only.");
+        return Route::Answer(response.with_header("Allow", "GET, HEAD"));
+    }
+    match request.query("action") {
+        Some("server_list") => return server_list(request),
+        Some("stat") => return Route::Ask(Question::Stat),
+        Some(_) | None => {}
+    }
+    let path = request.path.trim_start_matches('/');
+    let embed = "/client2/examples/demo/streaming/embed_player/player.html";
+    let response = match path {
+        "" => Response::redirect("/client2/"),
+        "embed_player" if request.query_text.is_empty() => Response::redirect(embed),
+        "embed_player" => Response::redirect(&format!("{embed}?{}", request.query_text)),
+        path => match config.pages.get(path) {
+            Some(page) => Response::page(page, request),
+            None => Response::not_found(),
+        },
+    };
+    Route::Answer(response)
+}
+
+fn server_list(request: &Request) -> Route {
+    // A name as JavaScript has them: the answer is a script, and runs in the asker's page.
+    let is_name = |name: &&str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.');
+        !name.is_empty() && name.len() <= 128 && name.chars().all(known)
+    };
+    let callback = request.query("callback");
+    if callback.is_some_and(|callback| !is_name(&callback)) {
+        let text = "callback must be the name of a JavaScript function.";
+        return Route::Answer(Response::error(400, text));
+    }
+    let host = request.header("host").unwrap_or_default();
+    Route::Ask(Question::ServerList {
+        stream: request.query("streamName").map(str::to_owned),
+        callback: callback.map(str::to_owned),
+        host: without_port(host).to_owned(),
+    })
+}
+
+/// The host of a `Host` field (RFC 9110, section 7.2), an IPv6 address without its brackets.
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    host.split(':').next().unwrap_or_default()
+}
