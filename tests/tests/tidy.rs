@@ -166,7 +166,10 @@ fn protocol_words(source: &Source) -> Vec<String> {
 }
 
 fn only_in_one(mio: &BTreeSet<String>, tokio: &BTreeSet<String>) -> Vec<String> {
+    // What comes before the loop runs is the same for both, and is written once.
+    let shared = |name: &&String| *name == "/node.rs" || name.starts_with("/node/");
     mio.symmetric_difference(tokio)
+        .filter(|name| !shared(name))
         .map(|name| format!("{name} is in one runtime only; both have the same files"))
         .collect()
 }
