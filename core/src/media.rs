@@ -24,20 +24,23 @@ mod keyframe;
 mod offer;
 mod packet;
 mod peer;
+mod recent;
 mod rewrite;
 mod runs;
 mod ufrag;
 
 pub use crypto::crypto_provider;
 pub(crate) use format::Formats;
+use packet::Kind;
 pub(crate) use packet::Packet;
 pub(crate) use peer::PeerFault;
 
 use dial::DialSockets;
-use egress::Egress;
+use egress::{Egress, Written};
 use ingest::Ingest;
 use keyframe::KeyframeThrottle;
 use peer::{Accepted, Fact, Peer, Role};
+use recent::Recent;
 
 /// All peers of a shard and the routes between them.
 pub(crate) struct Media {
@@ -72,6 +75,7 @@ struct Stream {
     /// Shards that have viewers, if it comes in here.
     subscribers: Vec<ShardId>,
     keyframes: KeyframeThrottle,
+    recent: Recent,
 }
 
 impl Stream {
@@ -82,6 +86,7 @@ impl Stream {
             sinks: Vec::new(),
             subscribers: Vec::new(),
             keyframes: KeyframeThrottle::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -420,12 +425,21 @@ impl Media {
     }
 
     fn fan_out(&mut self, id: StreamId, packet: &Packet) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
         for slot in &stream.sinks {
-            let written = self.peers.get_mut(*slot).is_some_and(|peer| peer.write(packet));
-            if written && mark(&mut self.is_dirty, *slot) {
+            let Some(peer) = self.peers.get_mut(*slot) else { continue };
+            let written = peer.write(packet);
+            if written == Written::Entered && packet.kind == Kind::Video {
+                for packet in stream.recent.overtakers(packet) {
+                    peer.write(packet);
+                }
+            }
+            if written != Written::No && mark(&mut self.is_dirty, *slot) {
                 self.dirty.push_back(*slot);
             }
+        }
+        if packet.kind == Kind::Video {
+            stream.recent.push(packet);
         }
     }
 

@@ -19,6 +19,16 @@ pub(crate) struct Egress {
     first_seqs: [u16; 2],
 }
 
+/// What became of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    No,
+    /// It is queued.
+    Yes,
+    /// It is queued, and the first of its publisher's that the viewer gets.
+    Entered,
+}
+
 #[derive(Debug)]
 struct Track {
     kind: Kind,
@@ -45,21 +55,20 @@ impl Egress {
         self.tracks.push(Track { kind, mid, codec, rewriter, entered: None });
     }
 
-    /// Queues one packet; it goes out with the next drain. Tells whether there is anything to
-    /// drain: a viewer without sound has no use for sound.
-    pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> bool {
+    /// Queues one packet; it goes out with the next drain. A viewer without sound has no use for
+    /// sound, and one who had no key frame yet none for what follows it.
+    pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> Written {
         let Some(track) = self.tracks.iter_mut().find(|track| track.kind == packet.kind) else {
-            return false;
+            return Written::No;
         };
-        if track.entered != Some(packet.run) {
-            if !packet.entry {
-                return false;
-            }
-            track.entered = Some(packet.run);
+        let enters = track.entered != Some(packet.run);
+        if enters && !packet.entry {
+            return Written::No;
         }
-        let Some(numbers) = track.rewriter.rewrite(packet) else { return false };
+        track.entered = Some(packet.run);
+        let Some(numbers) = track.rewriter.rewrite(packet) else { return Written::No };
         let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return false };
+        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return Written::No };
         let payload = packet.payload.clone();
         let write = RtpWrite::new(
             track.codec.pt.into(),
@@ -73,7 +82,7 @@ impl Egress {
             .ext_vals(packet.extensions.values())
             .nackable(track.codec.rtx.is_some());
         stream.write_rtp(write);
-        true
+        if enters { Written::Entered } else { Written::Yes }
     }
 
     pub(crate) fn has_picture(&self) -> bool {
