@@ -19,7 +19,7 @@ const RUN_BYTES: usize = 65_536;
 /// Addresses of our own that are remembered, beyond which none are learnt.
 const OWN_ADDRESSES_MAX: usize = 64;
 
-/// What is known about a media socket, and room for what it receives.
+/// What is known about a media socket.
 pub struct Datagrams {
     state: UdpSocketState,
     /// Where the socket is bound, as the kernel writes it.
@@ -28,9 +28,23 @@ pub struct Datagrams {
     own: Vec<IpAddr>,
     /// If not empty, datagrams to other addresses than these are not for us.
     only: Arc<[IpAddr]>,
+}
+
+/// Room for what the sockets of a shard receive, one after the other.
+pub struct Intake {
     room: Box<[u8]>,
     met: [RecvMeta; RUNS],
     received: usize,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            room: vec![0; RUNS * RUN_BYTES].into_boxed_slice(),
+            met: [RecvMeta::default(); RUNS],
+            received: 0,
+        }
+    }
 }
 
 impl Datagrams {
@@ -45,15 +59,7 @@ impl Datagrams {
     pub fn new(socket: &UdpSocket, own: &[IpAddr], only: Arc<[IpAddr]>) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(socket))?;
         let bound = socket.local_addr()?;
-        Ok(Self {
-            state,
-            bound,
-            own: own.to_vec(),
-            only,
-            room: vec![0; RUNS * RUN_BYTES].into_boxed_slice(),
-            met: [RecvMeta::default(); RUNS],
-            received: 0,
-        })
+        Ok(Self { state, bound, own: own.to_vec(), only })
     }
 
     /// The number of datagrams that one run may have when it is sent. It drops to 1 when the
@@ -62,19 +68,23 @@ impl Datagrams {
         self.state.max_gso_segments()
     }
 
-    /// Receives up to 16 runs; [`Datagrams::runs`] has them until the next call.
+    /// Receives up to 16 runs; [`Datagrams::runs`] tells them from the intake.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] when nothing is there. Other errors are news of datagrams
     /// that were sent earlier and may be ignored.
-    pub fn receive<'s>(&mut self, socket: impl Into<UdpSockRef<'s>>) -> io::Result<()> {
-        self.received = 0;
-        let mut rooms = self.room.chunks_mut(RUN_BYTES).map(IoSliceMut::new);
+    pub fn receive<'s>(
+        &mut self,
+        socket: impl Into<UdpSockRef<'s>>,
+        intake: &mut Intake,
+    ) -> io::Result<()> {
+        intake.received = 0;
+        let mut rooms = intake.room.chunks_mut(RUN_BYTES).map(IoSliceMut::new);
         let mut rooms: [IoSliceMut<'_>; RUNS] =
             std::array::from_fn(|_| rooms.next().expect("room is RUNS times RUN_BYTES"));
-        self.received = self.state.recv(socket.into(), &mut rooms, &mut self.met)?;
-        for met in self.met.iter().take(self.received) {
+        intake.received = self.state.recv(socket.into(), &mut rooms, &mut intake.met)?;
+        for met in intake.met.iter().take(intake.received) {
             if let Some(ip) = met.dst_ip.map(plain)
                 && !self.own.contains(&ip)
                 && self.own.len() < OWN_ADDRESSES_MAX
@@ -85,10 +95,10 @@ impl Datagrams {
         Ok(())
     }
 
-    /// The runs received last: flow, bytes and stride.
-    pub fn runs(&self) -> impl Iterator<Item = (Flow, &[u8], usize)> {
-        let rooms = self.room.chunks(RUN_BYTES);
-        self.met.iter().zip(rooms).take(self.received).filter_map(|(met, room)| {
+    /// The runs that this socket received last: flow, bytes and stride.
+    pub fn runs<'i>(&self, intake: &'i Intake) -> impl Iterator<Item = (Flow, &'i [u8], usize)> {
+        let rooms = intake.room.chunks(RUN_BYTES);
+        intake.met.iter().zip(rooms).take(intake.received).filter_map(|(met, room)| {
             let ip = plain(met.dst_ip.unwrap_or_else(|| self.bound.ip()));
             if !self.only.is_empty() && !self.only.contains(&ip) {
                 return None;
@@ -153,6 +163,12 @@ impl Datagrams {
 impl fmt::Debug for Datagrams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Datagrams").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("received", &self.received).finish_non_exhaustive()
     }
 }
 
