@@ -1,6 +1,8 @@
 //! What a runtime owes the core and the operator, asked of both: bytes whole and in order, nobody
 //! starved, ports honestly taken, and an end in good order.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
