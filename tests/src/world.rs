@@ -28,6 +28,8 @@ pub struct Seen {
     pub video: usize,
     /// Whether a key frame was among them.
     pub key_frame: bool,
+    /// Video packets before the first key frame, which a decoder throws away.
+    pub before_key_frame: usize,
     /// Sequence numbers that never came, of both tracks.
     pub gaps: usize,
     /// Whose packets came, by publisher's number, in order of first appearance.
@@ -54,6 +56,7 @@ impl Seen {
             audio: 0,
             video: 0,
             key_frame: false,
+            before_key_frame: 0,
             gaps: 0,
             publishers: Vec::new(),
             faults: browser.complaints().to_vec(),
@@ -64,6 +67,7 @@ impl Seen {
             let count = if track.codec.is_video() { &mut seen.video } else { &mut seen.audio };
             *count += track.packets.len();
             seen.key_frame |= track.packets.iter().any(|packet| packet.key_frame);
+            seen.before_key_frame += track.before_key_frame();
             seen.gaps += track.gaps().len();
             seen.faults.extend(track.faults());
             for publisher in track.publishers() {

@@ -11,6 +11,7 @@ mod offer;
 pub mod payload;
 mod peer;
 mod seen;
+mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use self::peer::{Birth, Peer};
 pub use self::offer::Shape;
 pub use self::payload::{Codec, Stamp};
 pub use self::seen::{Packet, Track};
+pub use self::stream::Stream;
 
 /// One UDP datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,66 +105,6 @@ pub struct Message {
     pub name: String,
     /// Its arguments.
     pub data: Vec<Value>,
-}
-
-/// One stream object of the page.
-#[derive(Debug)]
-pub struct Stream {
-    /// Its name.
-    pub name: String,
-    /// Whether the page publishes it.
-    pub publishing: bool,
-    /// The m-lines that were offered.
-    pub shape: Shape,
-    /// `status` and `info` of every status event, in order.
-    pub statuses: Vec<(String, String)>,
-    /// `type` and `payload` of every stream event, in order.
-    pub events: Vec<(String, Value)>,
-    /// The answer, as it came.
-    pub answer: Option<String>,
-    peer: Option<Peer>,
-    tracks: BTreeMap<usize, Track>,
-    key_frame_requests: Vec<Instant>,
-}
-
-impl Stream {
-    /// The last status that the server told, or `PENDING`.
-    pub fn status(&self) -> &str {
-        self.statuses.last().map_or("PENDING", |(status, _)| status)
-    }
-
-    /// The `info` of the last status.
-    pub fn info(&self) -> &str {
-        self.statuses.last().map_or("", |(_, info)| info)
-    }
-
-    /// What came in, by m-line.
-    pub fn tracks(&self) -> &BTreeMap<usize, Track> {
-        self.peer.as_ref().map_or(&self.tracks, |peer| &peer.tracks)
-    }
-
-    /// The track of one kind.
-    pub fn track(&self, video: bool) -> Option<&Track> {
-        self.tracks().values().find(|track| track.codec.is_video() == video)
-    }
-
-    /// Whether ICE and DTLS are up.
-    pub fn is_connected(&self) -> bool {
-        self.peer.as_ref().is_some_and(|peer| peer.connected_at.is_some() && !peer.lost)
-    }
-
-    /// When the far side asked for key frames.
-    pub fn key_frame_requests(&self) -> &[Instant] {
-        self.peer.as_ref().map_or(&self.key_frame_requests, |peer| &peer.key_frame_requests)
-    }
-
-    fn release(&mut self, now: Instant) -> VecDeque<Datagram> {
-        let Some(mut peer) = self.peer.take() else { return VecDeque::new() };
-        peer.close(now);
-        self.tracks = peer.tracks;
-        self.key_frame_requests = peer.key_frame_requests;
-        peer.outgoing
-    }
 }
 
 /// A page of the WebSDK and the browser around it.
@@ -418,17 +360,7 @@ impl Browser {
             crypto: self.crypto.clone(),
         };
         let (peer, sdp) = Peer::new(now, birth);
-        let stream = Stream {
-            name: name.to_owned(),
-            publishing: source.is_some(),
-            shape,
-            statuses: Vec::new(),
-            events: Vec::new(),
-            answer: None,
-            peer: Some(peer),
-            tracks: BTreeMap::new(),
-            key_frame_requests: Vec::new(),
-        };
+        let stream = Stream::new(name, source.is_some(), shape, peer);
         self.streams.insert(id.to_owned(), stream);
         sdp
     }

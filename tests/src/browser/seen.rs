@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::payload::{Codec, Stamp};
 
+/// How long a packet may be overtaken, or on its way again.
+const OVERDUE: Duration = Duration::from_millis(500);
+
 /// One RTP packet, as it came out of SRTP and retransmission.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Packet {
@@ -40,12 +43,14 @@ impl Track {
         Self { codec, packets: Vec::new() }
     }
 
-    /// Sequence numbers between the first and the last that never came.
+    /// Sequence numbers after the first that are overdue: later ones came half a second ago.
     pub fn gaps(&self) -> Vec<u64> {
         let got: BTreeSet<u64> = self.packets.iter().map(|packet| packet.sequence).collect();
-        match (got.first(), got.last()) {
+        let newest = self.packets.iter().map(|packet| packet.at).max().unwrap_or_default();
+        let settled = self.packets.iter().filter(|packet| packet.at + OVERDUE <= newest);
+        match (got.first(), settled.map(|packet| packet.sequence).max()) {
             (Some(first), Some(last)) => {
-                (*first..=*last).filter(|sequence| !got.contains(sequence)).collect()
+                (*first..=last).filter(|sequence| !got.contains(sequence)).collect()
             }
             _ => Vec::new(),
         }
@@ -62,9 +67,15 @@ impl Track {
         publishers
     }
 
+    /// Video packets before the first key frame, which a decoder throws away.
+    pub fn before_key_frame(&self) -> usize {
+        let first = self.packets.iter().position(|packet| packet.key_frame);
+        if self.codec.is_video() { first.unwrap_or(self.packets.len()) } else { 0 }
+    }
+
     /// What is wrong with what came: altered payloads, two payloads under one sequence number,
-    /// sequence or timestamp out of step with the publisher's order, a changed SSRC, pictures
-    /// before the first key frame. Empty when a decoder would be content.
+    /// sequence or timestamp out of step with the publisher's order, a changed SSRC. Empty when a
+    /// jitter buffer would be content.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut by_sequence: BTreeMap<u64, &Packet> = BTreeMap::new();
@@ -87,12 +98,6 @@ impl Track {
             if let [before, after] = pair {
                 faults.extend(misstep(before, after));
             }
-        }
-        if self.codec.is_video()
-            && let Some(first) = ordered.first()
-            && !first.key_frame
-        {
-            faults.push(format!("{} is no key frame, and is the first", first.sequence));
         }
         faults
     }

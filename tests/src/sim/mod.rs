@@ -117,7 +117,8 @@ pub struct Sim {
     start: Instant,
     now: Instant,
     random: Random,
-    queue: BTreeMap<(Instant, u64), Event>,
+    /// By time, then by rank, then in the order of scheduling.
+    queue: BTreeMap<(Instant, u64, u64), Event>,
     ordinal: u64,
     nodes: Vec<Node>,
     surfers: Vec<Surfer>,
@@ -304,8 +305,12 @@ impl Sim {
     }
 
     fn schedule(&mut self, at: Instant, event: Event) {
+        self.schedule_ranked(at, 0, event);
+    }
+
+    fn schedule_ranked(&mut self, at: Instant, rank: u64, event: Event) {
         self.ordinal += 1;
-        self.queue.insert((at.max(self.now), self.ordinal), event);
+        self.queue.insert((at.max(self.now), rank, self.ordinal), event);
     }
 
     fn is_cut(&self, a: IpAddr, b: IpAddr) -> bool {
@@ -324,6 +329,7 @@ impl Drop for Sim {
     /// Tells a failed test's reader how it came to this.
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.trace.settle();
             let (lines, more) = self.trace.tail(60);
             let mut text = lines.join("\n");
             text.push_str(&format!("\n(and {more} more)\nseed {}\n", self.seed));

@@ -8,32 +8,46 @@ use super::random::fnv1a;
 /// Lines that are kept; the hash covers all.
 const LINES_MAX: usize = 200_000;
 
-/// The record of one run.
+/// The record of one run. What happens at one moment has no order in it.
 #[derive(Debug, Default)]
 pub struct Trace {
     lines: Vec<String>,
     hash: u64,
     left_out: usize,
+    moment: Duration,
+    current: Vec<String>,
 }
 
 impl Trace {
     /// Adds a line.
     pub fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
-        let line = format!("{:12.6} {what}", at.as_secs_f64());
-        self.hash = fnv1a(&[&self.hash.to_be_bytes(), line.as_bytes()]);
-        if self.lines.len() < LINES_MAX {
-            self.lines.push(line);
-        } else {
-            self.left_out += 1;
+        if at != self.moment {
+            self.settle();
+            self.moment = at;
+        }
+        self.current.push(format!("{:12.6} {what}", at.as_secs_f64()));
+    }
+
+    /// Ends the current moment.
+    pub fn settle(&mut self) {
+        self.current.sort_unstable();
+        for line in self.current.drain(..) {
+            self.hash = fnv1a(&[&self.hash.to_be_bytes(), line.as_bytes()]);
+            if self.lines.len() < LINES_MAX {
+                self.lines.push(line);
+            } else {
+                self.left_out += 1;
+            }
         }
     }
 
-    /// The same for two runs that did the same, in the same order, at the same times.
+    /// The same for two runs that did the same at the same times, up to the last moment that
+    /// ended.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// What was kept.
+    /// What was kept of the moments that ended.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
