@@ -186,3 +186,87 @@ pub fn plain_socket_addr(addr: SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => addr,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open(addr: &str, only: &[IpAddr]) -> (UdpSocket, Datagrams) {
+        let socket = UdpSocket::bind(addr).unwrap();
+        let datagrams = Datagrams::new(&socket, &[], only.into()).unwrap();
+        (socket, datagrams)
+    }
+
+    /// What comes in within a second, as flow, datagrams and their bytes together.
+    fn receive(socket: &UdpSocket, datagrams: &mut Datagrams) -> Vec<(Flow, Vec<usize>, Vec<u8>)> {
+        let mut intake = Intake::default();
+        for _ in 0..100 {
+            if datagrams.receive(socket, &mut intake).is_ok() {
+                let owned = |(flow, bytes, stride): (Flow, &[u8], usize)| {
+                    (flow, bytes.chunks(stride).map(<[u8]>::len).collect(), bytes.to_vec())
+                };
+                return datagrams.runs(&intake).map(owned).collect();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nothing came in")
+    }
+
+    #[test]
+    fn a_socket_of_both_families_shows_plain_addresses_and_answers_from_the_one_asked() {
+        let Ok(socket) = UdpSocket::bind("[::]:0") else { return };
+        let mut datagrams = Datagrams::new(&socket, &[], [].into()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        // All of 127.0.0.0/8 is this machine, so the address says which one was asked.
+        let asked = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 5).into(), port);
+        far.send_to(b"question", asked).unwrap();
+
+        let runs = receive(&socket, &mut datagrams);
+        let flow = Flow { local: asked, remote: far.local_addr().unwrap() };
+        assert_eq!(runs, [(flow, vec![8], b"question".to_vec())]);
+
+        let transmit = Transmit { flow, len: 6, segment: 6 };
+        datagrams.send(&socket, &transmit, b"answer").unwrap();
+        let mut room = [0; 100];
+        assert_eq!(far.recv_from(&mut room).unwrap(), (6, asked));
+    }
+
+    #[test]
+    fn a_run_arrives_as_the_datagrams_it_is_made_of() {
+        let (near, near_datagrams) = open("127.0.0.1:0", &[]);
+        let (far, mut far_datagrams) = open("127.0.0.1:0", &[]);
+        let run: Vec<u8> = (0..2_500_u32).map(|n| n as u8).collect();
+        let (local, remote) = (near.local_addr().unwrap(), far.local_addr().unwrap());
+        let transmit = Transmit { flow: Flow { local, remote }, len: run.len(), segment: 1_000 };
+        near_datagrams.send(&near, &transmit, &run).unwrap();
+
+        let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
+        while bytes.len() < run.len() {
+            for (flow, of_run, run) in receive(&far, &mut far_datagrams) {
+                assert_eq!(flow, Flow { local: remote, remote: local });
+                lengths.extend(of_run);
+                bytes.extend(run);
+            }
+        }
+        assert_eq!(lengths, [1_000, 1_000, 500]);
+        assert_eq!(bytes, run);
+    }
+
+    #[test]
+    fn datagrams_to_other_addresses_than_ours_are_dropped() {
+        let ours = IpAddr::from(Ipv4Addr::new(127, 0, 0, 2));
+        let (socket, mut datagrams) = open("0.0.0.0:0", &[ours]);
+        let port = socket.local_addr().unwrap().port();
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        far.send_to(b"other", ("127.0.0.3", port)).unwrap();
+        assert_eq!(receive(&socket, &mut datagrams), []);
+        far.send_to(b"ours", ("127.0.0.2", port)).unwrap();
+        assert_eq!(receive(&socket, &mut datagrams).len(), 1);
+    }
+}
