@@ -22,6 +22,7 @@ mod folder;
 mod interfaces;
 mod mailbox;
 mod plan;
+mod reload;
 mod running;
 
 pub use bind::{Bound, MediaSocket, MediaSockets, ShardStart};

@@ -45,6 +45,7 @@ on_both! {
     a_dropped_node_frees_its_ports
     a_check_says_what_is_wrong_and_writes_nothing
     a_signal_ends_the_process_in_good_order
+    a_hangup_signal_brings_new_settings_and_refuses_bad_ones
     connections_are_accepted_again_when_descriptors_are_free
 }
 
@@ -224,12 +225,47 @@ fn a_signal_ends_the_process_in_good_order(runtime: Runtime) {
     let folder = Folder::with("http.port=0\nwss.port=0\nshards=1\n");
     let (mut process, _) = Process::start(runtime, &folder, None);
     assert!(folder.path.join("distributary-cert.pem").exists());
-    // Settings cannot be reloaded yet, which is no reason to end.
-    process.signal("HUP");
-    thread::sleep(Duration::from_millis(300));
-    assert!(process.child.try_wait().unwrap().is_none());
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
+}
+
+fn a_hangup_signal_brings_new_settings_and_refuses_bad_ones(runtime: Runtime) {
+    let (mut edge, at) = Process::start(runtime, &Folder::with("http.port=0\nshards=1\n"), None);
+    let folder = Folder::with("http.port=0\nshards=1\n");
+    let (mut process, origin) = Process::start(runtime, &folder, None);
+    let balancing = folder.path.join("loadbalancing.xml");
+    let enabled = completed("http.port=0\nshards=1\nload_balancing_enabled=true\n");
+    let port = |wanted: u16| {
+        let began = Instant::now();
+        loop {
+            let list = http::get(origin, "/?action=server_list").unwrap();
+            if list.body.contains(&format!("\"ws\":{wanted}")) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{} in place of {wanted}", list.body);
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    port(origin.port());
+
+    let node = format!("<node id='1'><ip>127.0.0.1</ip><ws>{}</ws></node>", at.port());
+    fs::write(&balancing, format!("<loadbalancer>{node}</loadbalancer>")).unwrap();
+    fs::write(folder.path.join("flashphoner.properties"), &enabled).unwrap();
+    process.signal("HUP");
+    port(at.port());
+
+    fs::write(&balancing, "<loadbalancer><node id='1'/></loadbalancer>").unwrap();
+    process.signal("HUP");
+    thread::sleep(Duration::from_secs(1));
+    port(at.port());
+
+    fs::write(&balancing, "<loadbalancer></loadbalancer>").unwrap();
+    process.signal("HUP");
+    port(origin.port());
+    for process in [&mut process, &mut edge] {
+        process.signal("TERM");
+        assert_eq!(process.wait(), Some(0));
+    }
 }
 
 fn connections_are_accepted_again_when_descriptors_are_free(runtime: Runtime) {

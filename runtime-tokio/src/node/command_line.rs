@@ -19,6 +19,7 @@ use super::demo;
 use super::error::{RunError, StartError};
 use super::folder::Folder;
 use super::plan::Plan;
+use super::reload::Source;
 use super::running::Running;
 
 /// How often a waiting process looks whether its node ended by itself.
@@ -110,20 +111,21 @@ fn check(folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
 
 fn serve(start: Start, folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
     let signals = Interrupts::new()?;
-    let folder = Folder::read(folder, overrides)?;
-    for warning in folder.warnings() {
+    let read = Folder::read(folder, overrides)?;
+    for warning in read.warnings() {
         warn!("{}", warning.0);
     }
-    let node = start(folder.plan()?)?;
+    let source = Source::new(folder, &read, overrides);
+    let node = start(read.plan()?)?;
     say(&node.ready_line())?;
-    signals.watch(vec![node], None)
+    signals.watch(vec![node], Some(source), None)
 }
 
 fn show(start: Start, seconds: Option<u64>) -> Result<(), Failure> {
     let signals = Interrupts::new()?;
     let demo = demo::start(start)?;
     say(&demo.pages)?;
-    signals.watch(vec![demo.origin, demo.edge], seconds.map(Duration::from_secs))
+    signals.watch(vec![demo.origin, demo.edge], None, seconds.map(Duration::from_secs))
 }
 
 fn say(text: &str) -> Result<(), io::Error> {
@@ -163,20 +165,28 @@ impl Interrupts {
     }
 
     /// Stops the nodes at SIGINT, at SIGTERM, or after `time`; ends as well when one of them
-    /// ends by itself, which is a failure of it.
-    fn watch(&self, mut nodes: Vec<Running>, time: Option<Duration>) -> Result<(), Failure> {
+    /// ends by itself, which is a failure of it. At SIGHUP, the nodes get what `source` says then.
+    fn watch(
+        &self,
+        mut nodes: Vec<Running>,
+        mut source: Option<Source>,
+        time: Option<Duration>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
             match self.arrived.recv_timeout(LOOK_INTERVAL) {
-                Ok(SIGHUP) => warn!(
-                    "SIGHUP: settings and certificates are read at start only; restart to have \
-                     changes take effect"
-                ),
+                Ok(SIGHUP) => match (&mut source, nodes.as_mut_slice()) {
+                    (Some(source), [node]) => source.reload(node),
+                    _ => info!("there are no files to read again"),
+                },
                 Ok(_) => break,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             if time.is_some_and(|time| began.elapsed() >= time) {
                 break;
+            }
+            if let (Some(source), [node]) = (&mut source, nodes.as_mut_slice()) {
+                source.look(node);
             }
             for node in &mut nodes {
                 if let Some(outcome) = node.wait(Duration::ZERO) {

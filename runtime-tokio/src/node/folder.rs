@@ -51,6 +51,12 @@ impl Folder {
         &self.warnings
     }
 
+    /// `tls.cert` and `tls.key`, where they are; nothing if the settings name none.
+    pub(super) fn certificate_files(&self) -> Vec<PathBuf> {
+        let files = self.settings.tls_files.iter();
+        files.flat_map(|(cert, key)| [self.path.join(cert), self.path.join(key)]).collect()
+    }
+
     /// Reads everything that a start would read, and writes nothing.
     ///
     /// # Errors
