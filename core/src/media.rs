@@ -165,9 +165,9 @@ impl Media {
     }
 
     /// Takes packets that came in at another shard.
-    pub(crate) fn handle_packets(&mut self, packets: &[(StreamId, Packet)]) {
+    pub(crate) fn handle_packets(&mut self, ctx: &mut Ctx<'_>, packets: &[(StreamId, Packet)]) {
         for (stream, packet) in packets {
-            self.fan_out(*stream, packet);
+            self.fan_out(ctx, *stream, packet);
         }
     }
 
@@ -389,7 +389,7 @@ impl Media {
                 }
                 (Fact::Packet(packet), Role::Ingest(ingest)) => {
                     let stream = ingest.stream;
-                    self.distribute(stream, packet);
+                    self.distribute(ctx, stream, packet);
                 }
                 (Fact::KeyframeWanted, Role::Egress(egress)) => {
                     let stream = egress.stream;
@@ -416,30 +416,42 @@ impl Media {
     }
 
     /// Sends a packet that came in here to the viewers here and to the shards of the others.
-    fn distribute(&mut self, id: StreamId, packet: Packet) {
-        self.fan_out(id, &packet);
+    fn distribute(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: Packet) {
+        self.fan_out(ctx, id, &packet);
         let Some(stream) = self.streams.get(&id) else { return };
         for shard in &stream.subscribers {
             self.outbound.entry(*shard).or_default().push((id, packet.clone()));
         }
     }
 
-    fn fan_out(&mut self, id: StreamId, packet: &Packet) {
+    fn fan_out(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: &Packet) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        let mut someone_waits = false;
         for slot in &stream.sinks {
             let Some(peer) = self.peers.get_mut(*slot) else { continue };
-            let written = peer.write(packet);
-            if written == Written::Entered && packet.kind == Kind::Video {
-                for packet in stream.recent.overtakers(packet) {
-                    peer.write(packet);
+            match peer.write(packet) {
+                Written::No => continue,
+                Written::Waits => {
+                    someone_waits = true;
+                    continue;
                 }
+                Written::Entered if packet.kind == Kind::Video => {
+                    for packet in stream.recent.overtakers(packet) {
+                        peer.write(packet);
+                    }
+                }
+                Written::Yes | Written::Entered => {}
             }
-            if written != Written::No && mark(&mut self.is_dirty, *slot) {
+            if mark(&mut self.is_dirty, *slot) {
                 self.dirty.push_back(*slot);
             }
         }
         if packet.kind == Kind::Video {
             stream.recent.push(packet);
+        }
+        // The key frame that was asked for may have been lost, or its start.
+        if someone_waits {
+            self.want_keyframe(ctx, id);
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Egress {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Written {
     No,
+    /// Nothing goes out before a key frame.
+    Waits,
     /// It is queued.
     Yes,
     /// It is queued, and the first of its publisher's that the viewer gets.
@@ -63,7 +65,7 @@ impl Egress {
         };
         let enters = track.entered != Some(packet.run);
         if enters && !packet.entry {
-            return Written::No;
+            return Written::Waits;
         }
         track.entered = Some(packet.run);
         let Some(numbers) = track.rewriter.rewrite(packet) else { return Written::No };

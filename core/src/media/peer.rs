@@ -327,7 +327,7 @@ impl Peer {
             Role::Egress(egress) if connected => egress.write(&mut self.rtc, packet),
             Role::Egress(_) | Role::Ingest(_) => Written::No,
         };
-        self.written |= written != Written::No;
+        self.written |= matches!(written, Written::Yes | Written::Entered);
         written
     }
 
