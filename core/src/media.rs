@@ -26,6 +26,8 @@ mod packet;
 mod peer;
 mod rewrite;
 mod runs;
+#[cfg(test)]
+mod tests;
 mod ufrag;
 
 pub use crypto::crypto_provider;
