@@ -62,10 +62,7 @@ impl Bench {
 
 /// The facts among outputs.
 pub(crate) fn events(outputs: Vec<Output>) -> Vec<Event> {
-    let event = |output| match output {
-        Output::Event(event) => Some(event),
-        _ => None,
-    };
+    let event = |output| if let Output::Event(event) = output { Some(event) } else { None };
     outputs.into_iter().filter_map(event).collect()
 }
 
