@@ -27,6 +27,8 @@ mod peer;
 mod recent;
 mod rewrite;
 mod runs;
+#[cfg(test)]
+mod tests;
 mod ufrag;
 
 pub use crypto::crypto_provider;

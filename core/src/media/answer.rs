@@ -3,12 +3,15 @@
 /// Rewrites str0m's answer.
 ///
 /// * Sound and picture of a viewer belong to one media stream, named `stream`: players show the
-///   stream of whichever track came last (str0m names one for each track).
+///   stream of whichever track came last (str0m names one for each track). Where we send nothing,
+///   none is named.
 /// * Every section that is in use has the candidates: str0m puts them into the first one, which
 ///   may be one that is rejected.
 /// * The payload's `a=rtcp-fb` lines come between its `a=rtpmap` and `a=fmtp`: the WebSDK extends
 ///   an `a=fmtp` that follows `a=rtpmap` directly, and breaks its line end.
-pub(crate) fn rewrite(answer: &str, stream: &str) -> String {
+/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place of
+///   the section, and has no transport.
+pub(crate) fn rewrite(answer: &str, stream: &str, rejected: &[Option<String>]) -> String {
     let candidates: Vec<&str> = answer
         .lines()
         .filter(|line| line.starts_with("a=candidate:") || *line == "a=end-of-candidates")
@@ -23,8 +26,17 @@ pub(crate) fn rewrite(answer: &str, stream: &str) -> String {
             }
         }
     }
-    for section in sections {
-        push_section(&mut out, section, stream, &candidates);
+    let rejected = rejected.iter().map(Option::as_deref).chain(std::iter::repeat(None));
+    for (section, rejection) in sections.zip(rejected) {
+        match rejection {
+            Some(line) => {
+                push(&mut out, line);
+                let kept = |line: &&str| line.starts_with("c=") || line.starts_with("a=mid:");
+                section.lines().filter(kept).for_each(|line| push(&mut out, line));
+                push(&mut out, "a=inactive");
+            }
+            None => push_section(&mut out, section, stream, &candidates),
+        }
     }
     out
 }
@@ -33,6 +45,7 @@ fn push_section(out: &mut String, section: &str, stream: &str, candidates: &[&st
     let kind = section.split_whitespace().next().unwrap_or_default();
     let rejected = section.split_whitespace().nth(1) == Some("0");
     let track = format!("{stream}-{kind}");
+    let sends = section.lines().any(|line| line == "a=sendonly");
     let mut lines: Vec<&str> = section.lines().collect();
     // A stable sort by rank moves only what has to move.
     let codec_rank = |line: &&str| match *line {
@@ -56,7 +69,9 @@ fn push_section(out: &mut String, section: &str, stream: &str, candidates: &[&st
             push(out, &format!("m={line}"));
         } else if line.starts_with("a=candidate:") || *line == "a=end-of-candidates" {
         } else if line.starts_with("a=msid:") {
-            push(out, &format!("a=msid:{stream} {track}"));
+            if sends {
+                push(out, &format!("a=msid:{stream} {track}"));
+            }
         } else if let Some((ssrc, _)) = line.split_once(" msid:") {
             push(out, &format!("{ssrc} msid:{stream} {track}"));
         } else {

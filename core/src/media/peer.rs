@@ -167,7 +167,7 @@ impl Peer {
         let answer = peer.rtc.sdp_api().accept_offer(offer);
         let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
         let stream = format!("s{}", ctx.rng.token(12));
-        let answer = answer::rewrite(&answer, &stream);
+        let answer = answer::rewrite(&answer, &stream, &narrowed.rejected);
         Ok(Accepted { peer, answer, formats: narrowed.formats() })
     }
 
