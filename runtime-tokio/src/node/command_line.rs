@@ -30,7 +30,8 @@ pub type Start = fn(Plan) -> Result<Running, StartError>;
 
 /// A WebRTC CDN: publish once to an origin, play from any edge
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(version, arg_required_else_help = true)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     /// The folder with flashphoner.properties and, on an origin, loadbalancing.xml
     #[arg(long, value_name = "DIR", required = true)]
@@ -38,10 +39,10 @@ struct CommandLine {
     /// Override a property; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
     overrides: Vec<(String, String)>,
-    /// Say whether the settings are fine, and exit
+    /// Say whether the settings are fine, and exit; nothing is opened or written
     #[arg(long)]
     check: bool,
-    /// How the log on stderr is written; the variable RUST_LOG says what is in it
+    /// How the log on stderr is written; RUST_LOG=debug or RUST_LOG=warn says how much
     #[arg(long, value_enum, default_value_t = Log::Text, global = true)]
     log: Log,
     #[command(subcommand)]
@@ -67,7 +68,7 @@ enum Log {
 /// Runs a server binary: reads the command line, does what it says, and answers with the
 /// process's exit code: 0 after a stop in good order, 1 after a failure, 2 for a wrong line.
 pub fn run(name: &'static str, start: Start) -> ExitCode {
-    let command = CommandLine::command().name(name).bin_name(name);
+    let command = CommandLine::command().name(name).bin_name(name).after_help(examples(name));
     let line = match CommandLine::from_arg_matches(&command.get_matches()) {
         Ok(line) => line,
         Err(error) => error.exit(),
@@ -209,9 +210,21 @@ fn write_log(log: Log) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match log {
-        Log::Text => subscriber.init(),
+        // Which module speaks is of use to programs that search, not to people who read along.
+        Log::Text => subscriber.with_target(false).init(),
         Log::Json => subscriber.json().init(),
     }
+}
+
+fn examples(name: &str) -> String {
+    format!(
+        "Examples:\n  \
+         {name} demo                   a first look\n  \
+         {name} --config DIR           a node\n  \
+         {name} --config DIR --check   only look at its settings\n\n\
+         Once a node listens it says so on stdout, in one line that begins with \"ready\".\n\
+         Exit codes: 0 after SIGINT or SIGTERM, 1 after a failure, 2 for a wrong command line."
+    )
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
