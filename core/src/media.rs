@@ -34,9 +34,10 @@ pub(crate) use packet::Packet;
 pub(crate) use peer::PeerFault;
 
 use dial::DialSockets;
-use egress::Egress;
+use egress::{Egress, Written};
 use ingest::Ingest;
 use keyframe::KeyframeThrottle;
+use packet::Kind;
 use peer::{Accepted, Fact, Peer, Role};
 
 /// All peers of a shard and the routes between them.
@@ -160,9 +161,9 @@ impl Media {
     }
 
     /// Takes packets that came in at another shard.
-    pub(crate) fn handle_packets(&mut self, packets: &[(StreamId, Packet)]) {
+    pub(crate) fn handle_packets(&mut self, ctx: &mut Ctx<'_>, packets: &[(StreamId, Packet)]) {
         for (stream, packet) in packets {
-            self.fan_out(*stream, packet);
+            self.fan_out(ctx, *stream, packet);
         }
     }
 
@@ -384,7 +385,7 @@ impl Media {
                 }
                 (Fact::Packet(packet), Role::Ingest(ingest)) => {
                     let stream = ingest.stream;
-                    self.distribute(stream, packet);
+                    self.distribute(ctx, stream, packet);
                 }
                 (Fact::KeyframeWanted, Role::Egress(egress)) => {
                     let stream = egress.stream;
@@ -411,21 +412,31 @@ impl Media {
     }
 
     /// Sends a packet that came in here to the viewers here and to the shards of the others.
-    fn distribute(&mut self, id: StreamId, packet: Packet) {
-        self.fan_out(id, &packet);
+    fn distribute(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: Packet) {
+        self.fan_out(ctx, id, &packet);
         let Some(stream) = self.streams.get(&id) else { return };
         for shard in &stream.subscribers {
             self.outbound.entry(*shard).or_default().push((id, packet.clone()));
         }
     }
 
-    fn fan_out(&mut self, id: StreamId, packet: &Packet) {
-        let Some(stream) = self.streams.get(&id) else { return };
+    /// Sends a packet to the viewers here, and asks again for the key frame that some of them lack:
+    /// a request can get lost, and so can the key frame.
+    fn fan_out(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: &Packet) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if packet.kind == Kind::Video && packet.entry {
+            stream.keyframes.came();
+        }
+        let mut blind = false;
         for slot in &stream.sinks {
-            let written = self.peers.get_mut(*slot).is_some_and(|peer| peer.write(packet));
-            if written && mark(&mut self.is_dirty, *slot) {
+            let written = self.peers.get_mut(*slot).map(|peer| peer.write(packet));
+            blind |= written == Some(Written::Blind);
+            if written == Some(Written::Queued) && mark(&mut self.is_dirty, *slot) {
                 self.dirty.push_back(*slot);
             }
+        }
+        if blind {
+            self.want_keyframe(ctx, id);
         }
     }
 

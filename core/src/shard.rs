@@ -166,7 +166,7 @@ impl Shard {
             }
             Message::Connection { conn, word } => connections.handle(ctx, conn, word),
             Message::Media(word) => media.handle(ctx, word),
-            Message::Packets(packets) => media.handle_packets(&packets),
+            Message::Packets(packets) => media.handle_packets(ctx, &packets),
         }
     }
 

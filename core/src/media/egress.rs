@@ -1,5 +1,7 @@
 //! The sending half: packets of a stream become RTP of a viewer, or of an edge.
 
+use std::collections::VecDeque;
+
 use str0m::Rtc;
 use str0m::media::Mid;
 use str0m::rtp::RtpWrite;
@@ -19,6 +21,17 @@ pub(crate) struct Egress {
     first_seqs: [u16; 2],
 }
 
+/// What became of one packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    /// It waits for the next drain.
+    Queued,
+    /// It is of no use before a key frame.
+    Blind,
+    /// Nobody has a use for it: a viewer without sound has none for sound.
+    Nothing,
+}
+
 #[derive(Debug)]
 struct Track {
     kind: Kind,
@@ -27,7 +40,13 @@ struct Track {
     rewriter: Rewriter,
     /// The publisher whose packets this viewer can decode: one of whom it has had a key frame.
     entered: Option<u32>,
+    /// What came before the start of a key frame: some of it may only have overtaken that.
+    early: VecDeque<Packet>,
 }
+
+/// Packets that one track keeps while it waits for a key frame. As many may overtake its first
+/// packet, or come while that is sent again.
+const EARLY_MAX: usize = 128;
 
 impl Egress {
     pub(crate) fn new(stream: StreamId, rng: &mut Rng) -> Self {
@@ -42,41 +61,66 @@ impl Egress {
             Kind::Video => video,
         };
         let rewriter = Rewriter::new(codec.spec.clock_rate.get(), first_seq);
-        self.tracks.push(Track { kind, mid, codec, rewriter, entered: None });
+        self.tracks.push(Track {
+            kind,
+            mid,
+            codec,
+            rewriter,
+            entered: None,
+            early: VecDeque::new(),
+        });
     }
 
-    /// Queues one packet; it goes out with the next drain. Tells whether there is anything to
-    /// drain: a viewer without sound has no use for sound.
-    pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> bool {
+    /// Queues one packet; it goes out with the next drain.
+    pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> Written {
         let Some(track) = self.tracks.iter_mut().find(|track| track.kind == packet.kind) else {
-            return false;
+            return Written::Nothing;
         };
-        if track.entered != Some(packet.run) {
-            if !packet.entry {
-                return false;
-            }
-            track.entered = Some(packet.run);
+        if track.entered == Some(packet.run) {
+            return track.queue(rtc, packet);
         }
-        let Some(numbers) = track.rewriter.rewrite(packet) else { return false };
-        let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return false };
-        let payload = packet.payload.clone();
-        let write = RtpWrite::new(
-            track.codec.pt.into(),
-            numbers.seq.into(),
-            numbers.time,
-            packet.arrived,
-            payload,
-        );
-        let write = write
-            .marker(packet.marker)
-            .ext_vals(packet.extensions.values())
-            .nackable(track.codec.rtx.is_some());
-        stream.write_rtp(write);
-        true
+        if track.entered.is_some_and(|run| packet.run < run) {
+            return Written::Nothing;
+        }
+        if !packet.entry {
+            if track.early.len() == EARLY_MAX {
+                track.early.pop_front();
+            }
+            track.early.push_back(packet.clone());
+            return Written::Blind;
+        }
+        track.entered = Some(packet.run);
+        let written = track.queue(rtc, packet);
+        for early in std::mem::take(&mut track.early) {
+            if early.run == packet.run {
+                track.queue(rtc, &early);
+            }
+        }
+        written
     }
 
     pub(crate) fn has_picture(&self) -> bool {
         self.tracks.iter().any(|track| track.kind == Kind::Video)
+    }
+}
+
+impl Track {
+    fn queue(&mut self, rtc: &mut Rtc, packet: &Packet) -> Written {
+        let Some(numbers) = self.rewriter.rewrite(packet) else { return Written::Nothing };
+        let mut api = rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(self.mid, None) else { return Written::Nothing };
+        let write = RtpWrite::new(
+            self.codec.pt.into(),
+            numbers.seq.into(),
+            numbers.time,
+            packet.arrived,
+            packet.payload.clone(),
+        );
+        let write = write
+            .marker(packet.marker)
+            .ext_vals(packet.extensions.values())
+            .nackable(self.codec.rtx.is_some());
+        stream.write_rtp(write);
+        Written::Queued
     }
 }

@@ -15,7 +15,7 @@ use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
 
 use super::answer;
-use super::egress::Egress;
+use super::egress::{Egress, Written};
 use super::format::{Formats, Offered};
 use super::ingest::Ingest;
 use super::offer::{Narrowed, Offer, OfferFault};
@@ -320,14 +320,14 @@ impl Peer {
         &self.paths
     }
 
-    /// Sends one packet of the stream; tells whether that left something to drain.
-    pub(crate) fn write(&mut self, packet: &Packet) -> bool {
+    /// Sends one packet of the stream, with the next drain.
+    pub(crate) fn write(&mut self, packet: &Packet) -> Written {
         let connected = matches!(self.phase, Phase::Connected { .. });
         let written = match &mut self.role {
-            Role::Egress(egress) => connected && egress.write(&mut self.rtc, packet),
-            Role::Ingest(_) => false,
+            Role::Egress(egress) if connected => egress.write(&mut self.rtc, packet),
+            Role::Egress(_) | Role::Ingest(_) => Written::Nothing,
         };
-        self.written |= written;
+        self.written |= written == Written::Queued;
         written
     }
 
