@@ -428,6 +428,9 @@ impl Media {
 
     fn fan_out(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: &Packet) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if packet.kind == Kind::Video && packet.entry {
+            stream.keyframes.came();
+        }
         let mut someone_waits = false;
         for slot in &stream.sinks {
             let Some(peer) = self.peers.get_mut(*slot) else { continue };

@@ -17,6 +17,11 @@ impl KeyframeThrottle {
         self.wanted = true;
     }
 
+    /// A key frame came: every wish until now is granted.
+    pub(crate) fn came(&mut self) {
+        self.wanted = false;
+    }
+
     /// When a request is due; `None` when nobody wants one.
     pub(crate) fn due(&self, now: Instant, interval: Duration) -> Option<Instant> {
         self.wanted.then(|| self.asked.map_or(now, |asked| (asked + interval).max(now)))
@@ -55,5 +60,8 @@ mod tests {
         assert_eq!(throttle.due(early, interval), Some(start + interval));
         assert!(throttle.take(start + interval, interval));
         assert_eq!(throttle.due(start + interval, interval), None);
+        throttle.want();
+        throttle.came();
+        assert_eq!(throttle.due(start + interval * 2, interval), None);
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::packet::Packet;
 
-/// How far packets overtake each other on the way from a publisher; a key frame has a dozen or two.
-const PACKETS_MAX: usize = 32;
+/// How many packets may overtake one: as many as come while it is sent again.
+const PACKETS_MAX: usize = 128;
 
 /// The last few packets of a stream.
 ///
