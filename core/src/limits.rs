@@ -25,6 +25,8 @@ pub struct Limits {
     pub session_streams_max: usize,
     /// Bytes of a stream's name, of a media session's id, and of an application key.
     pub name_bytes_max: usize,
+    /// Bytes of the data that a publisher sends along its stream at once: every viewer gets them.
+    pub event_bytes_max: usize,
     /// Bytes of the SDP of an offer or an answer.
     pub sdp_bytes_max: usize,
     /// Streams of a node.
@@ -41,6 +43,8 @@ pub struct Limits {
     pub goodbye_timeout: Duration,
     /// Remote addresses that one peer may be heard from.
     pub peer_addresses_max: usize,
+    /// How long a remote address belongs to the peer that was last heard there.
+    pub path_hold_time: Duration,
     /// UDP sockets for dialed peers, per shard: the number of streams that can go from this shard
     /// to one edge.
     pub dial_sockets_max: usize,
@@ -72,14 +76,16 @@ pub struct Limits {
     pub link_backoff_min: Duration,
     /// Longest wait before a broken link is dialed again.
     pub link_backoff_max: Duration,
+    /// How long a link must stay up before it counts as sound, and its next failure as news.
+    pub link_settle_time: Duration,
     /// Nodes in `loadbalancing.xml`.
     pub nodes_max: usize,
     /// How long an edge may take to answer a stream that is pushed to it.
     pub relay_answer_timeout: Duration,
+    /// Offers that an edge may owe an answer to at once; more streams wait their turn.
+    pub relays_offering_max: usize,
     /// Wait before a stream that an edge refused, or lost, is pushed to it again.
     pub relay_retry_interval: Duration,
-    /// How long a name look-up may take.
-    pub resolve_timeout: Duration,
     /// How long a drain waits for the goodbyes to be written.
     pub drain_timeout: Duration,
 }
@@ -97,6 +103,7 @@ impl Default for Limits {
             session_timeout: Duration::from_secs(10),
             session_streams_max: 64,
             name_bytes_max: 512,
+            event_bytes_max: 16 * 1024,
             sdp_bytes_max: 64 * 1024,
             streams_max: 10_000,
             peers_max: 20_000,
@@ -104,6 +111,7 @@ impl Default for Limits {
             consent_timeout: Duration::from_secs(15),
             goodbye_timeout: Duration::from_secs(2),
             peer_addresses_max: 8,
+            path_hold_time: Duration::from_secs(5),
             dial_sockets_max: 256,
             rtp_silence_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(5),
@@ -119,10 +127,11 @@ impl Default for Limits {
             link_connect_timeout: Duration::from_secs(5),
             link_backoff_min: Duration::from_millis(100),
             link_backoff_max: Duration::from_secs(1),
+            link_settle_time: Duration::from_secs(10),
             nodes_max: 256,
             relay_answer_timeout: Duration::from_secs(5),
+            relays_offering_max: 64,
             relay_retry_interval: Duration::from_secs(1),
-            resolve_timeout: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(5),
         }
     }

@@ -226,20 +226,27 @@ impl Media {
         while let Some((shard, packets)) = self.outbound.pop_first() {
             ctx.out.post(shard, Message::Packets(packets));
         }
-        while let Some(slot) = self.dirty.front().copied() {
+        // Taken off first, and put back at the end: whoever fails in his turn must not cost another
+        // his, and nobody has two turns before the others have one.
+        while let Some(slot) = self.dirty.pop_front() {
+            self.set_dirty(slot, false);
             self.drain(ctx, slot);
-            let run = self.peers.get_mut(slot).and_then(|peer| {
-                peer.runs.take(ctx.now, &ctx.config.limits, &mut send.bytes, send.segments_max)
-            });
-            if self.peers.get(slot).is_none_or(|peer| peer.runs.is_empty()) {
-                self.dirty.pop_front();
-                self.set_dirty(slot, false);
+            let Some(peer) = self.peers.get_mut(slot) else { continue };
+            let limits = &ctx.config.limits;
+            let run = peer.runs.take(ctx.now, limits, &mut send.bytes, send.segments_max);
+            if !peer.runs.is_empty() {
+                self.mark_dirty(slot);
             }
             if let Some(run) = run {
                 return Some(Transmit { flow: run.flow, len: run.len, segment: run.segment });
             }
         }
         None
+    }
+
+    /// Whether nobody has anything to send.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.dirty.is_empty() && self.outbound.is_empty()
     }
 
     fn room(&self, ctx: &Ctx<'_>) -> Result<(), PeerFault> {
@@ -288,7 +295,7 @@ impl Media {
         let Some(peer) = self.peers.try_remove(slot) else { return };
         self.by_id.remove(&peer.id);
         for path in peer.paths() {
-            self.by_path.remove(&(path.local.port(), path.remote));
+            self.forget_path((path.local.port(), path.remote), slot);
         }
         self.timers.set(Timer::Peer(slot), None);
         self.dirty.retain(|other| *other != slot);
@@ -331,13 +338,37 @@ impl Media {
         {
             let slot = self.by_id.get(&ufrag::decode(ours)?).copied()?;
             let peer = self.peers.get_mut(slot)?;
-            if peer.ufrag != ours || !peer.learn_path(flow, &ctx.config.limits) {
+            if peer.ufrag != ours || peer.port != path.0 {
                 return None;
+            }
+            let known = self.by_path.get(&path).copied();
+            if known == Some(slot) {
+                peer.learn_path(ctx.now, flow, &ctx.config.limits);
+                return Some(slot);
+            }
+            // Whoever was heard here lately keeps the path: this message is not checked yet, and
+            // its sender's address may be forged.
+            let is_held = known
+                .and_then(|other| self.peers.get(other))
+                .is_some_and(|other| other.holds_path(ctx.now, flow.remote, &ctx.config.limits));
+            if is_held {
+                return Some(slot);
+            }
+            let peer = self.peers.get_mut(slot)?;
+            if let Some(given_up) = peer.learn_path(ctx.now, flow, &ctx.config.limits) {
+                self.forget_path((given_up.local.port(), given_up.remote), slot);
             }
             self.by_path.insert(path, slot);
             return Some(slot);
         }
         self.by_path.get(&path).copied()
+    }
+
+    /// Forgets where a peer was heard, unless another is heard there by now.
+    fn forget_path(&mut self, path: (u16, SocketAddr), slot: usize) {
+        if self.by_path.get(&path) == Some(&slot) {
+            self.by_path.remove(&path);
+        }
     }
 
     fn take_answer(&mut self, ctx: &mut Ctx<'_>, id: PeerId, sdp: &str) {
@@ -443,7 +474,7 @@ impl Media {
         let mut someone_waits = false;
         for slot in &stream.sinks {
             let Some(peer) = self.peers.get_mut(*slot) else { continue };
-            match peer.write(packet) {
+            match peer.write(ctx.now, &ctx.config.limits, packet) {
                 Written::No => continue,
                 Written::Waits => {
                     someone_waits = true;
@@ -451,7 +482,7 @@ impl Media {
                 }
                 Written::Entered if packet.kind == Kind::Video => {
                     for packet in stream.recent.overtakers(packet) {
-                        peer.write(packet);
+                        peer.write(ctx.now, &ctx.config.limits, packet);
                     }
                 }
                 Written::Yes | Written::Entered => {}
@@ -479,19 +510,28 @@ impl Media {
     fn ask_for_keyframe(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
         let interval = ctx.config.limits.keyframe_interval_min;
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.keyframes.take(ctx.now, interval) {
-            if let Some(source) = stream.source {
-                if self.peers.get_mut(source).is_some_and(Peer::request_keyframe) {
-                    self.mark_dirty(source);
+        let due = stream.keyframes.due(ctx.now, interval);
+        if due.is_some_and(|due| due <= ctx.now) {
+            let asked = match stream.source {
+                Some(source) => {
+                    let asked = self.peers.get_mut(source);
+                    let asked = asked.is_some_and(|peer| peer.request_keyframe(ctx.now));
+                    if asked && mark(&mut self.is_dirty, source) {
+                        self.dirty.push_back(source);
+                    }
+                    asked
                 }
-            } else if stream.home != self.shard {
-                let word = ToMedia::WantKeyframe { stream: id };
-                ctx.out.post(stream.home, Message::Media(word));
-            }
-        } else {
-            let due = stream.keyframes.due(ctx.now, interval);
-            self.timers.set(Timer::Keyframe(id), due);
+                None if stream.home != self.shard => {
+                    let word = ToMedia::WantKeyframe { stream: id };
+                    ctx.out.post(stream.home, Message::Media(word));
+                    true
+                }
+                None => false,
+            };
+            stream.keyframes.tried(ctx.now, asked);
         }
+        let due = stream.keyframes.due(ctx.now, interval);
+        self.timers.set(Timer::Keyframe(id), due);
     }
 
     fn set_period(&mut self, ctx: &Ctx<'_>, id: StreamId) {

@@ -15,6 +15,14 @@ use crate::stream::http::Response;
 #[derive(Debug)]
 pub struct ShardMessage(pub(crate) Message);
 
+impl ShardMessage {
+    /// Tells whether the node does without it: a runtime may drop it when the receiver lags, and
+    /// must deliver all others, in order.
+    pub const fn may_be_lost(&self) -> bool {
+        matches!(self.0, Message::Packets(_))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Message {
     Node(ToNode),

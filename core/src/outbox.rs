@@ -51,6 +51,10 @@ impl Outbox {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outputs.is_empty() && self.to_self.is_empty()
+    }
+
     pub(crate) fn pop_to_self(&mut self) -> Option<Message> {
         self.to_self.pop_front()
     }

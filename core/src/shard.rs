@@ -107,20 +107,20 @@ impl Shard {
     /// Asks for the next effect; call it until it answers [`Output::Timeout`]. Datagrams are
     /// written into `send`, and are to be sent before the next call.
     pub fn poll_output(&mut self, send: &mut SendBuffer) -> Output {
-        self.settle();
-        if let Some(output) = self.out.pop() {
-            return output;
-        }
-        let Self { config, clock, now, rng, out, media, .. } = self;
-        let ctx = &mut Ctx { now: *now, clock, config, rng, out };
-        if let Some(transmit) = media.poll_transmit(ctx, send) {
-            return Output::Transmit(transmit);
-        }
-        // Draining peers may have brought something to light.
-        self.settle();
-        match self.out.pop() {
-            Some(output) => output,
-            None => Output::Timeout(self.next_timeout()),
+        loop {
+            self.settle();
+            if let Some(output) = self.out.pop() {
+                return output;
+            }
+            let Self { config, clock, now, rng, out, media, .. } = self;
+            let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+            if let Some(transmit) = media.poll_transmit(ctx, send) {
+                return Output::Transmit(transmit);
+            }
+            // Draining peers may have brought something to light, which may wake others.
+            if self.out.is_empty() && self.media.is_at_rest() {
+                return Output::Timeout(self.next_timeout());
+            }
         }
     }
 
@@ -187,7 +187,8 @@ impl Shard {
 
     fn next_timeout(&self) -> Option<Instant> {
         let parts = earlier(self.connections.next_timeout(), self.media.next_timeout());
-        let node = self.node.as_ref().and_then(Node::next_timeout);
+        let limits = &self.config.limits;
+        let node = self.node.as_ref().and_then(|node| node.next_timeout(limits));
         let drain = match self.drain {
             Drain::Until(_) if self.connections.is_empty() => Some(self.now),
             Drain::Until(deadline) => Some(deadline),

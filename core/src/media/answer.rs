@@ -15,10 +15,10 @@ const BITRATE_MIN_ASSUMED: u64 = 30_000;
 /// * The payload's `a=rtcp-fb` lines come between its `a=rtpmap` and `a=fmtp`: the WebSDK extends
 ///   an `a=fmtp` that follows `a=rtpmap` directly, and breaks its line end.
 /// * A publisher's picture gets the bounds of its bitrate, if there are any: the most as `b=`
-///   (RFC 8866, section 5.8; RFC 3890), which every browser heeds, the least as a parameter that
+///   (RFC 8866, section 5.8), which every browser heeds, the least as a parameter that
 ///   Chromium knows.
-/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place of
-///   the section, and has no transport.
+/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place
+///   of the section, and has no transport.
 pub(crate) fn rewrite(
     answer: &str,
     stream: &str,
@@ -100,7 +100,6 @@ fn push_section(
         match bounds {
             Some(bounds) if line.starts_with("c=") => {
                 push(out, &format!("b=AS:{}", bounds.bitrate_max.div_ceil(1000)));
-                push(out, &format!("b=TIAS:{}", bounds.bitrate_max));
             }
             Some(_) | None => {}
         }

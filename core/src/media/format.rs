@@ -18,6 +18,19 @@ pub(crate) struct Formats {
     pub(crate) video: Option<CodecSpec>,
 }
 
+impl Formats {
+    /// Whether those who play a stream of these can go on when it consists of `others`: parameters
+    /// that concern the encoder alone may differ.
+    pub(crate) fn can_become(&self, others: &Self) -> bool {
+        let alike = |before: Option<CodecSpec>, after: Option<CodecSpec>| match (before, after) {
+            (Some(before), Some(after)) => fits(&after, &before),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        alike(self.audio, others.audio) && alike(self.video, others.video)
+    }
+}
+
 /// The codec that a name of the `codecs` setting means.
 fn by_setting(name: &str) -> Option<Codec> {
     match name {

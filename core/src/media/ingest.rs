@@ -30,6 +30,10 @@ struct Track {
     codec: Offered,
 }
 
+/// The largest payload that is passed on. str0m sends from a buffer of 2 000 bytes, which has to
+/// hold the header, extensions and the seal too, and panics beyond; no browser goes above 1 200.
+const PAYLOAD_BYTES_MAX: usize = 1_500;
+
 /// More SSRCs than a publisher of one camera and one microphone has any use for.
 const SOURCES_MAX: usize = 16;
 
@@ -42,11 +46,11 @@ impl Ingest {
         self.tracks.push(Track { kind, mid, codec });
     }
 
-    /// Turns what str0m decrypted into a packet of the stream; `None` for padding, and for what
-    /// the answer did not ask for.
+    /// Turns what str0m decrypted into a packet of the stream; `None` for padding, for what
+    /// the answer did not ask for, and for what is too large to go on.
     pub(crate) fn receive(&mut self, rtc: &mut Rtc, packet: RtpPacket) -> Option<Packet> {
         self.heard = packet.timestamp;
-        if packet.payload.is_empty() {
+        if packet.payload.is_empty() || packet.payload.len() > PAYLOAD_BYTES_MAX {
             return None;
         }
         let kind = self.kind_of(rtc, packet.header.ssrc)?;

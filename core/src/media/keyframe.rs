@@ -27,14 +27,11 @@ impl KeyframeThrottle {
         self.wanted.then(|| self.asked.map_or(now, |asked| (asked + interval).max(now)))
     }
 
-    /// Tells whether to ask now, and counts on it that it is done.
-    pub(crate) fn take(&mut self, now: Instant, interval: Duration) -> bool {
-        let due = self.due(now, interval).is_some_and(|due| due <= now);
-        if due {
-            self.wanted = false;
-            self.asked = Some(now);
-        }
-        due
+    /// Notes that the publisher was asked just now; or, with `asked` unset, that there is nobody to
+    /// ask yet, so that the wish stays.
+    pub(crate) fn tried(&mut self, now: Instant, asked: bool) {
+        self.wanted &= !asked;
+        self.asked = Some(now);
     }
 }
 
@@ -48,20 +45,23 @@ mod tests {
         let interval = Duration::from_millis(500);
         let start = Instant::now();
         let mut throttle = KeyframeThrottle::default();
-        assert!(!throttle.take(start, interval), "nobody wants one");
+        assert_eq!(throttle.due(start, interval), None, "nobody wants one");
         for _ in 0..100 {
             throttle.want();
         }
-        assert!(throttle.take(start, interval));
-        assert!(!throttle.take(start, interval));
+        assert_eq!(throttle.due(start, interval), Some(start));
+        throttle.tried(start, true);
+        assert_eq!(throttle.due(start, interval), None);
         throttle.want();
         let early = start + Duration::from_millis(499);
-        assert!(!throttle.take(early, interval));
         assert_eq!(throttle.due(early, interval), Some(start + interval));
-        assert!(throttle.take(start + interval, interval));
-        assert_eq!(throttle.due(start + interval, interval), None);
+        throttle.tried(start + interval, false);
+        let third = start + interval * 2;
+        assert_eq!(throttle.due(start + interval, interval), Some(third), "nobody heard it");
+        throttle.tried(third, true);
+        assert_eq!(throttle.due(third, interval), None);
         throttle.want();
         throttle.came();
-        assert_eq!(throttle.due(start + interval * 2, interval), None);
+        assert_eq!(throttle.due(third + interval, interval), None);
     }
 }

@@ -40,16 +40,16 @@ pub(crate) struct Peer {
     /// The offer that waits for its answer, on a peer that we dialed.
     pending: Option<SdpPendingOffer>,
     phase: Phase,
-    /// Our end and the far end of every path that the peer was heard on.
-    paths: Vec<Flow>,
+    /// Every path that the peer was heard on, and when.
+    paths: Vec<(Flow, Instant)>,
     /// The port of the socket that the peer uses.
-    port: u16,
+    pub(crate) port: u16,
     /// What waits to be sent.
     pub(crate) runs: Runs,
     /// When str0m wants to be called.
     wake: Option<Instant>,
-    /// Whether something was written since the last drain.
-    written: bool,
+    /// When the first thing was written that the last drain did not send.
+    written: Option<Instant>,
 }
 
 /// The least time between two alarms of one peer: finer than any of WebRTC's timers.
@@ -224,9 +224,9 @@ impl Peer {
         for candidate in candidates.filter_map(|line| Candidate::from_sdp_string(line).ok()) {
             let remote = candidate.addr();
             let local = any_address(SocketAddr::new(remote.ip(), self.port));
-            self.learn_path(Flow { local, remote }, &ctx.config.limits);
+            self.learn_path(ctx.now, Flow { local, remote }, &ctx.config.limits);
         }
-        self.written = true;
+        self.written = Some(ctx.now);
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Peer {
             port,
             runs: Runs::default(),
             wake: Some(ctx.now),
-            written: true,
+            written: Some(ctx.now),
         }
     }
 
@@ -307,43 +307,61 @@ impl Peer {
         self.poll(ctx, facts);
     }
 
-    /// Notes that the peer is heard on this path. `false` when it has too many already.
-    pub(crate) fn learn_path(&mut self, flow: Flow, limits: &Limits) -> bool {
-        if let Some(known) = self.paths.iter_mut().find(|known| known.remote == flow.remote) {
+    /// Notes that the peer is heard on this path. Answers with the one that it gives up for it: a
+    /// peer behind a NAT that changes its port has many in its life, but few at a time.
+    pub(crate) fn learn_path(&mut self, now: Instant, flow: Flow, limits: &Limits) -> Option<Flow> {
+        if let Some((known, heard)) =
+            self.paths.iter_mut().find(|(known, _)| known.remote == flow.remote)
+        {
             known.local = flow.local;
-            return true;
+            *heard = now;
+            return None;
         }
+        let mut given_up = None;
         if self.paths.len() >= limits.peer_addresses_max {
-            return false;
+            let oldest = (0..self.paths.len()).min_by_key(|at| self.paths.get(*at).map(|p| p.1));
+            given_up = oldest.map(|at| self.paths.swap_remove(at).0);
         }
-        self.paths.push(flow);
-        true
+        self.paths.push((flow, now));
+        given_up
     }
 
-    pub(crate) fn paths(&self) -> &[Flow] {
-        &self.paths
+    /// Whether the peer was heard from there lately.
+    pub(crate) fn holds_path(&self, now: Instant, remote: SocketAddr, limits: &Limits) -> bool {
+        let path = self.paths.iter().find(|(path, _)| path.remote == remote);
+        path.is_some_and(|(_, heard)| now < *heard + limits.path_hold_time)
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Flow> {
+        self.paths.iter().map(|(path, _)| path)
     }
 
     /// Sends one packet of the stream; unless that was for nothing, there is something to drain.
-    pub(crate) fn write(&mut self, packet: &Packet) -> Written {
+    pub(crate) fn write(&mut self, now: Instant, limits: &Limits, packet: &Packet) -> Written {
         let connected = matches!(self.phase, Phase::Connected { .. });
+        // Nothing is drained while the kernel takes no datagrams. What piles up is of no use later.
+        let waited = self.written.map(|since| now.saturating_duration_since(since));
+        let late = waited.is_some_and(|waited| waited > limits.media_age_max);
         let written = match &mut self.role {
-            Role::Egress(egress) if connected => egress.write(&mut self.rtc, packet),
+            Role::Egress(egress) if connected && !late => egress.write(&mut self.rtc, packet),
             Role::Egress(_) | Role::Ingest(_) => Written::No,
         };
-        self.written |= matches!(written, Written::Yes | Written::Entered);
+        if matches!(written, Written::Yes | Written::Entered) {
+            self.written.get_or_insert(now);
+        }
         written
     }
 
     /// Asks the publisher for a key frame; tells whether that left something to drain.
-    pub(crate) fn request_keyframe(&mut self) -> bool {
-        match &self.role {
-            Role::Ingest(ingest) if ingest.request_keyframe(&mut self.rtc) => {
-                self.written = true;
-                true
-            }
-            Role::Ingest(_) | Role::Egress(_) => false,
+    pub(crate) fn request_keyframe(&mut self, now: Instant) -> bool {
+        let asked = match &self.role {
+            Role::Ingest(ingest) => ingest.request_keyframe(&mut self.rtc),
+            Role::Egress(_) => false,
+        };
+        if asked {
+            self.written.get_or_insert(now);
         }
+        asked
     }
 
     /// Brings the peer to rest at `ctx.now` if it is not: what was written goes into the queue,
@@ -353,10 +371,10 @@ impl Peer {
             facts.push(Fact::Failed(fault));
             return;
         }
-        if !self.written && self.wake.is_none_or(|wake| wake > ctx.now) {
+        if self.written.is_none() && self.wake.is_none_or(|wake| wake > ctx.now) {
             return;
         }
-        self.written = false;
+        self.written = None;
         if let Err(error) = self.rtc.handle_input(Input::Timeout(ctx.now)) {
             facts.push(Fact::Failed(fault_of(error)));
             return;
@@ -444,8 +462,8 @@ impl Peer {
 
     /// Queues a datagram for the kernel. `source` is the candidate that str0m chose.
     fn enqueue(&mut self, ctx: &Ctx<'_>, source: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
-        let heard = self.paths.iter().find(|path| path.remote == remote);
-        let local = heard.map_or_else(|| any_address(source), |path| path.local);
+        let heard = self.paths.iter().find(|(path, _)| path.remote == remote);
+        let local = heard.map_or_else(|| any_address(source), |(path, _)| path.local);
         self.runs.push(ctx.now, &ctx.config.limits, Flow { local, remote }, bytes);
     }
 

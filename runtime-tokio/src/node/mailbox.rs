@@ -13,6 +13,9 @@ use distributary_core::{Command, LookupId, ShardId, ShardMessage};
 /// waiting mean it hangs.
 pub const LETTERS_MAX: usize = 65_536;
 
+/// Letters that may wait before those that may be lost are. Each can hold a turn's worth of packets.
+const LETTERS_BEFORE_LOSS: usize = 1_024;
+
 /// Something for a shard from another thread.
 #[derive(Debug)]
 pub enum Letter {
@@ -73,17 +76,23 @@ pub fn mailbox(waker: Waker) -> (Mailbox, Inbox) {
 impl Mailbox {
     /// Puts a letter in and wakes the shard if nobody has yet.
     ///
-    /// A letter to a shard that ended already goes nowhere, which is no error.
+    /// A letter to a shard that ended already goes nowhere, which is no error; nor is it one when a
+    /// message that may be lost is, because the shard lags.
     ///
     /// # Errors
     ///
     /// [`Full`] if [`LETTERS_MAX`] wait already.
     pub fn post(&self, letter: Letter) -> Result<(), Full> {
-        if self.state.waiting.fetch_add(1, Ordering::Relaxed) >= LETTERS_MAX {
+        let may_be_lost =
+            matches!(&letter, Letter::Message { message, .. } if message.may_be_lost());
+        let max = if may_be_lost { LETTERS_BEFORE_LOSS } else { LETTERS_MAX };
+        if self.state.waiting.fetch_add(1, Ordering::Relaxed) >= max {
             self.state.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full);
+            return if may_be_lost { Ok(()) } else { Err(Full) };
         }
-        if self.letters.send(letter).is_ok() && !self.state.rung.swap(true, Ordering::AcqRel) {
+        if self.letters.send(letter).is_err() {
+            self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+        } else if !self.state.rung.swap(true, Ordering::AcqRel) {
             self.state.waker.wake_by_ref();
         }
         Ok(())
