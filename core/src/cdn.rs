@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::id::{ConnId, LookupId, PeerId, SessionId, ShardId, StreamId};
 use crate::input::Hangup;
+use crate::limits::Limits;
 use crate::media::PeerFault;
 use crate::message::{Message, ToConnection, ToMedia, ToNode};
 use crate::outbox::Ctx;
@@ -170,9 +171,14 @@ impl Node {
         match request {
             Request::Publish(request) => self.publish(ctx, session, request),
             Request::Play(request) => self.play(ctx, session, request),
-            Request::Unpublish { media_session } | Request::Stop { media_session } => {
-                self.stop(ctx, session, &media_session);
+            Request::Unpublish { media_session, name } => {
+                if self.session_media(session, &media_session).is_some() {
+                    self.stop(ctx, session, &media_session);
+                } else {
+                    self.unpublish_lost(ctx, session, &name);
+                }
             }
+            Request::Stop { media_session } => self.stop(ctx, session, &media_session),
             Request::Available { media_session, name } => {
                 let playable = self.find_playable(&name).is_some();
                 let refusal = (!playable).then_some(signal::Info::StreamNotFound);
@@ -217,7 +223,7 @@ impl Node {
             PeerUse::Publication(stream) => self.publication_failed(ctx, stream, fault),
             PeerUse::Play(play) => self.play_failed(ctx, play, fault),
             PeerUse::Relay { node, stream } => {
-                self.relay_failed(ctx, node, stream, &fault.to_string());
+                self.relay_peer_failed(ctx, node, stream, peer, &fault.to_string());
             }
         }
     }
@@ -266,8 +272,8 @@ impl Node {
         self.streams.get(&id).filter(|stream| stream.is_playable()).map(|_| id)
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let links = earlier(self.links.next_timeout(), self.balancer.next_timeout());
+    pub(crate) fn next_timeout(&self, limits: &Limits) -> Option<Instant> {
+        let links = earlier(self.links.next_timeout(limits), self.balancer.next_timeout());
         earlier(self.timers.next(), links)
     }
 

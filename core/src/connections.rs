@@ -109,6 +109,8 @@ impl Connections {
                     return;
                 }
             }
+            // The far side was told already that there is no answer.
+            ToConnection::Respond(_) if !matches!(entry.phase, Phase::Asked { .. }) => return,
             ToConnection::Respond(response) => {
                 entry.stream.respond(*response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };

@@ -22,7 +22,7 @@ pub(super) struct Balancer {
     edges: Vec<Edge>,
     numbers: Numbers,
     /// The last edge that was picked in turn.
-    turn: usize,
+    turn: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Balancer {
             randomize: balancing.is_some_and(|balancing| balancing.randomize),
             edges: nodes.map(|node| Edge::new(ctx, node)).collect(),
             numbers: Numbers::polls(),
-            turn: 0,
+            turn: None,
         }
     }
 
@@ -80,21 +80,24 @@ impl Balancer {
         stream: Option<Option<StreamId>>,
     ) -> Option<&EdgeNode> {
         let fit = |edge: &Edge| {
-            let carries = |stream| links.get(edge.node.id).is_some_and(|link| link.carries(stream));
-            edge.load.is_some() && stream.is_none_or(|stream| stream.is_some_and(carries))
+            let link = links.get(edge.node.id).filter(|link| link.is_up());
+            let carries = |stream| link.is_some_and(|link| link.carries(stream));
+            let has_it = stream.is_none_or(|stream| stream.is_some_and(carries));
+            edge.load.is_some() && link.is_some() && has_it
         };
         let fit: Vec<usize> =
             (0..self.edges.len()).filter(|at| self.edges.get(*at).is_some_and(fit)).collect();
         let busy = |at: usize, of: fn(&Load) -> u64| {
             let edge = self.edges.get(at);
-            edge.map_or(u64::MAX, |edge| edge.load.as_ref().map_or(u64::MAX, of) + edge.sent)
+            let load = |edge: &Edge| edge.load.as_ref().map_or(u64::MAX, of);
+            edge.map_or(u64::MAX, |edge| load(edge).saturating_add(edge.sent))
         };
         let any = |rng: &mut Rng| fit.get(rng.below(fit.len())).copied();
         let picked = match self.mode {
             Mode::Random => any(rng),
             Mode::RoundRobin => {
-                let next = fit.iter().find(|at| **at > self.turn).or(fit.first()).copied();
-                self.turn = next.unwrap_or(self.turn);
+                let next = fit.iter().find(|at| Some(**at) > self.turn).or(fit.first()).copied();
+                self.turn = next.or(self.turn);
                 next
             }
             Mode::FewestCalls => {

@@ -98,6 +98,18 @@ impl Dialer {
         self.state = State::Idle;
     }
 
+    /// Says goodbye, and ends the connection once everything is written; until then the dialer must
+    /// be kept.
+    pub(crate) fn hang_up(&mut self, ctx: &mut Ctx<'_>) {
+        if let State::Open { conn, stream } = &mut self.state {
+            stream.close(1001, "this node is no edge of ours any more");
+            ctx.out.push(Output::Write(*conn));
+            ctx.out.push(Output::Close { conn: *conn, how: Linger::Flush });
+        } else {
+            self.stop(ctx, Linger::Abort);
+        }
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }

@@ -1,11 +1,12 @@
 //! The link to one edge: a session like a page's, seen from the page's end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::config::EdgeNode;
 use crate::id::{PeerId, StreamId};
+use crate::limits::Limits;
 use crate::outbox::Ctx;
 use crate::output::{Event, Linger};
 use crate::signal;
@@ -23,6 +24,8 @@ pub(super) struct Link {
     /// What was last said of the link, so that an edge that stays down is one line in the log.
     reported_down: bool,
     pub(super) relays: BTreeMap<StreamId, Relay>,
+    /// Names that the edge may still have from before the link broke.
+    pub(super) left_behind: BTreeSet<String>,
     /// What the file says of the edge.
     settings: EdgeNode,
 }
@@ -40,7 +43,7 @@ pub(super) enum RelayPhase {
     /// The offer is being made, or the edge's answer is awaited.
     Offering { peer: PeerId, deadline: Instant },
     /// The edge answered; its media path is not up yet, for all we know.
-    Connecting { peer: PeerId },
+    Connecting { peer: PeerId, deadline: Instant },
     /// The edge says that it publishes the stream.
     Up { peer: PeerId },
     /// It did not work; the next try is due then.
@@ -58,6 +61,7 @@ enum Phase {
         deadline: Instant,
     },
     Up {
+        since: Instant,
         heard: Instant,
         ping: Instant,
     },
@@ -97,6 +101,7 @@ impl Link {
             backoff: ctx.config.limits.link_backoff_min,
             reported_down: false,
             relays: BTreeMap::new(),
+            left_behind: BTreeSet::new(),
             settings: node.clone(),
         }
     }
@@ -118,22 +123,38 @@ impl Link {
         self.is_up() && relay.is_some_and(|relay| matches!(relay.phase, RelayPhase::Up { .. }))
     }
 
+    /// Whether one more offer may be made to the edge now.
+    pub(super) fn has_room(&self, limits: &Limits) -> bool {
+        let offering = |relay: &&Relay| matches!(relay.phase, RelayPhase::Offering { .. });
+        self.relays.values().filter(offering).count() < limits.relays_offering_max
+    }
+
+    /// Says something that may be left out when the edge reads slowly.
+    pub(super) fn say_if_room(&mut self, ctx: &mut Ctx<'_>, text: &str) -> Result<(), String> {
+        if self.dialer.outgoing().len() > ctx.config.limits.outgoing_bytes_max / 2 {
+            return Ok(());
+        }
+        self.say(ctx, text)
+    }
+
     pub(super) fn find(&mut self, media_session: &str) -> Option<(StreamId, &mut Relay)> {
         let mut relays = self.relays.iter_mut();
         let found = relays.find(|(_, relay)| relay.media_session == media_session)?;
         Some((*found.0, found.1))
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Instant> {
         let own = match self.phase {
             Phase::Down { until } => until,
             Phase::Opening { deadline } => deadline,
-            Phase::Up { ping, .. } => ping,
+            Phase::Up { heard, ping, .. } => ping.min(heard + limits.link_silence_timeout),
         };
         let relays = self.relays.values().filter_map(|relay| match relay.phase {
-            RelayPhase::Offering { deadline, .. } => Some(deadline),
+            RelayPhase::Offering { deadline, .. } | RelayPhase::Connecting { deadline, .. } => {
+                Some(deadline)
+            }
             RelayPhase::Retry { at } => Some(at),
-            RelayPhase::Connecting { .. } | RelayPhase::Up { .. } => None,
+            RelayPhase::Up { .. } => None,
         });
         relays.chain([own]).min()
     }
@@ -191,8 +212,7 @@ impl Link {
             Reply::UserData => {
                 if let Phase::Opening { .. } = self.phase {
                     let ping = ctx.now + ctx.config.limits.link_ping_interval;
-                    self.phase = Phase::Up { heard: ctx.now, ping };
-                    self.backoff = ctx.config.limits.link_backoff_min;
+                    self.phase = Phase::Up { since: ctx.now, heard: ctx.now, ping };
                     self.reported_down = false;
                     ctx.out.event(Event::LinkUp { node: self.node });
                     news.push(News::Up);
@@ -221,10 +241,17 @@ impl Link {
     /// from coming back all at once.
     pub(super) fn break_off(&mut self, ctx: &mut Ctx<'_>, why: String) {
         self.dialer.stop(ctx, Linger::Abort);
+        let limits = &ctx.config.limits;
+        // One that breaks as soon as it is up is no better than one that does not come up.
+        if let Phase::Up { since, .. } = self.phase
+            && ctx.now >= since + limits.link_settle_time
+        {
+            self.backoff = limits.link_backoff_min;
+        }
         let half = self.backoff / 2;
         let jitter = half.mul_f64(f64::from(u16::from_be_bytes(ctx.rng.bytes())) / 65_536.0);
         self.phase = Phase::Down { until: ctx.now + half + jitter };
-        self.backoff = (self.backoff * 2).min(ctx.config.limits.link_backoff_max);
+        self.backoff = (self.backoff * 2).min(limits.link_backoff_max);
         if !self.reported_down {
             self.reported_down = true;
             ctx.out.event(Event::LinkDown { node: self.node, why });

@@ -48,7 +48,11 @@ impl Node {
         request: &StreamRequest,
     ) -> Result<(), Info> {
         let limits = &ctx.config.limits;
-        let open = self.sessions.get(&session).map_or(0, |entry| entry.media.len());
+        let entry = self.sessions.get(&session);
+        let open = entry.map_or(0, |entry| entry.media.len());
+        // An origin pushes all that it has over one session.
+        let is_link = entry.is_some_and(|entry| entry.link.is_some());
+        let open_max = if is_link { limits.streams_max } else { limits.session_streams_max };
         if request.media_session.is_empty() {
             Err(Info::MediaSessionIdNull)
         } else if self.session_media(session, &request.media_session).is_some() {
@@ -59,7 +63,7 @@ impl Node {
             Err(Info::ProviderUnsupported)
         } else if request.sdp.is_empty() || request.sdp.len() > limits.sdp_bytes_max {
             Err(Info::BadOffer)
-        } else if open >= limits.session_streams_max {
+        } else if open >= open_max {
             Err(Info::TooManyStreams)
         } else {
             Ok(())
@@ -77,14 +81,18 @@ impl Node {
         let (owner, link) = (entry.remote.ip(), entry.link.clone());
         if let Some(id) = self.names.get(name).copied() {
             let Some(stream) = self.streams.get(&id) else { return Err(Info::Failed) };
-            let same = stream.owner == owner && stream.link == link;
+            // A node that was restarted may have another name, so links go by their address too.
+            let same = stream.owner == owner && stream.link.is_some() == link.is_some();
             let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
             // A node that dials anew has given its old link up, even if we have not noticed yet.
-            let redialed = link.is_some();
+            let redialed = link.is_some() && stream.link == link;
             if !same || !(lost || redialed) {
                 return Err(Info::NameInUse);
             }
             self.retire_publisher(ctx, id);
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.link = link;
+            }
             return Ok(id);
         }
         if self.streams.len() >= ctx.config.limits.streams_max {
@@ -150,7 +158,7 @@ impl Node {
         let before = stream.formats;
         stream.formats = publisher.formats.unwrap_or_default();
         let came_back = stream.is_playable();
-        let changed = came_back && before != stream.formats;
+        let changed = came_back && !before.can_become(&stream.formats);
         stream.source = Source::Live;
         let name = stream.name.clone();
         let link = stream.link.is_some();
@@ -182,6 +190,17 @@ impl Node {
     pub(super) fn unpublish(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
         self.end_publication(ctx, id, "UNPUBLISHED", Info::StoppedByUser);
         self.end_stream(ctx, id, Info::StoppedByPublisherStop);
+    }
+
+    /// An origin ends a stream whose publication here it lost, so that it knows the name alone.
+    pub(super) fn unpublish_lost(&mut self, ctx: &mut Ctx<'_>, session: SessionId, name: &str) {
+        let Some(entry) = self.sessions.get(&session) else { return };
+        let Some(id) = self.names.get(name).copied() else { return };
+        let Some(stream) = self.streams.get(&id) else { return };
+        let same = stream.owner == entry.remote.ip() && stream.link.is_some();
+        if entry.link.is_some() && same && stream.publisher.is_none() {
+            self.end_stream(ctx, id, Info::StoppedByPublisherStop);
+        }
     }
 
     /// The media path could not be made, or broke. The publisher is told; viewers wait.
@@ -256,6 +275,8 @@ impl Node {
         if stream.publisher.is_some() {
             // Someone is on the way; only the viewers' patience is over.
             stream.source = Source::Starting;
+            let info = Info::StoppedByPublisherStop.text().to_owned();
+            ctx.out.event(Event::StreamEnded { name: stream.name.clone(), info });
             self.fail_viewers(ctx, id, Info::StoppedByPublisherStop);
             self.stop_relays(ctx, id);
         } else {
@@ -295,6 +316,12 @@ impl Node {
         let Some(MediaSession::Publication(id)) = self.session_media(session, media_session) else {
             return;
         };
+        let limit = ctx.config.limits.event_bytes_max;
+        if payload.is_some_and(|payload| payload.to_string().len() > limit) {
+            let info = format!("sendStreamEvent: payload is longer than {limit} bytes");
+            say(ctx, session, signal::fail("sendStreamEvent", &info));
+            return;
+        }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         match kind {
             "audioMuted" => stream.audio_muted = true,

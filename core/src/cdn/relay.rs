@@ -8,12 +8,14 @@ use serde_json::Value;
 
 use super::dialer::{Dialer, Numbers};
 use super::link::{Link, News, Relay, RelayPhase};
+use super::stream::Stream;
 use super::{Node, PeerUse};
 use crate::id::{ConnId, LookupId, PeerId, StreamId};
 use crate::input::Hangup;
+use crate::limits::Limits;
 use crate::message::{Message, ToMedia};
 use crate::outbox::Ctx;
-use crate::output::{Event, Linger};
+use crate::output::Event;
 use crate::signal::{self, StreamRequest};
 
 /// The links to all edges of `loadbalancing.xml`.
@@ -21,6 +23,8 @@ use crate::signal::{self, StreamRequest};
 pub(super) struct Links {
     /// By the edge's number.
     links: BTreeMap<u32, Link>,
+    /// Links that were given up and have something left to say.
+    closing: Vec<Dialer>,
     numbers: Numbers,
 }
 
@@ -28,11 +32,11 @@ impl Links {
     pub(super) fn new(ctx: &Ctx<'_>) -> Self {
         let nodes = ctx.config.settings.balancing.iter().flat_map(|balancing| &balancing.nodes);
         let links = nodes.map(|node| (node.id, Link::new(ctx, node))).collect();
-        Self { links, numbers: Numbers::links() }
+        Self { links, closing: Vec::new(), numbers: Numbers::links() }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.links.values().filter_map(Link::next_timeout).min()
+    pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Instant> {
+        self.links.values().filter_map(|link| link.next_timeout(limits)).min()
     }
 
     pub(super) fn get(&self, node: u32) -> Option<&Link> {
@@ -40,15 +44,18 @@ impl Links {
     }
 
     pub(super) fn dialer_of(&self, conn: ConnId) -> Option<&Dialer> {
-        self.links.values().map(|link| &link.dialer).find(|dialer| dialer.is_on(conn))
+        let links = self.links.values().map(|link| &link.dialer);
+        links.chain(&self.closing).find(|dialer| dialer.is_on(conn))
     }
 
     pub(super) fn wrote(&mut self, conn: ConnId, n: usize) {
-        for link in self.links.values_mut() {
-            if link.dialer.is_on(conn) {
-                link.dialer.wrote(n);
+        let links = self.links.values_mut().map(|link| &mut link.dialer);
+        for dialer in links.chain(&mut self.closing) {
+            if dialer.is_on(conn) {
+                dialer.wrote(n);
             }
         }
+        self.closing.retain(|dialer| !dialer.outgoing().is_empty());
     }
 
     fn nodes(&self) -> Vec<u32> {
@@ -75,14 +82,15 @@ impl Node {
                 self.stop_relay(ctx, node, stream);
             }
             if let Some(mut link) = self.links.links.remove(&node) {
-                link.dialer.stop(ctx, Linger::Flush);
+                link.dialer.hang_up(ctx);
+                self.links.closing.push(link.dialer);
             }
         }
         self.links.links.append(&mut wanted);
     }
 
     pub(super) fn link_resolved(&mut self, ctx: &mut Ctx<'_>, lookup: LookupId, addrs: &[IpAddr]) {
-        let Links { links, numbers } = &mut self.links;
+        let Links { links, numbers, .. } = &mut self.links;
         let found = links.values_mut().find(|link| link.dialer.waits_for(lookup));
         let Some(link) = found else { return };
         let (node, resolved) = (link.node, link.dialer.resolved(ctx, numbers, addrs));
@@ -110,7 +118,7 @@ impl Node {
 
     pub(super) fn link_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
         let Some(node) = self.links.on(conn) else { return };
-        let Links { links, numbers } = &mut self.links;
+        let Links { links, numbers, .. } = &mut self.links;
         let mut rest = VecDeque::new();
         let closed =
             links.get_mut(&node).map(|link| link.dialer.closed(ctx, numbers, cause, &mut rest));
@@ -119,7 +127,7 @@ impl Node {
 
     pub(super) fn links_timeout(&mut self, ctx: &mut Ctx<'_>) {
         for node in self.links.nodes() {
-            let Links { links, numbers } = &mut self.links;
+            let Links { links, numbers, .. } = &mut self.links;
             let Some(link) = links.get_mut(&node) else { continue };
             let outcome = link.handle_timeout(ctx, numbers);
             self.link_outcome(ctx, node, outcome);
@@ -129,21 +137,14 @@ impl Node {
 
     fn relays_timeout(&mut self, ctx: &mut Ctx<'_>, node: u32) {
         let Some(link) = self.links.links.get(&node) else { return };
-        let due: Vec<(StreamId, bool)> = link
-            .relays
-            .iter()
-            .filter_map(|(stream, relay)| match relay.phase {
-                RelayPhase::Offering { deadline, .. } if ctx.now >= deadline => {
-                    Some((*stream, false))
-                }
-                RelayPhase::Retry { at } if ctx.now >= at => Some((*stream, true)),
-                RelayPhase::Offering { .. }
-                | RelayPhase::Retry { .. }
-                | RelayPhase::Connecting { .. }
-                | RelayPhase::Up { .. } => None,
-            })
-            .collect();
-        for (stream, retry) in due {
+        let due = link.relays.iter().filter_map(|(stream, relay)| match relay.phase {
+            RelayPhase::Offering { deadline, .. } | RelayPhase::Connecting { deadline, .. } => {
+                (ctx.now >= deadline).then_some((*stream, false))
+            }
+            RelayPhase::Retry { at } => (ctx.now >= at).then_some((*stream, true)),
+            RelayPhase::Up { .. } => None,
+        });
+        for (stream, retry) in due.collect::<Vec<_>>() {
             if retry {
                 self.start_relay(ctx, node, stream);
             } else {
@@ -157,7 +158,10 @@ impl Node {
         let Err(why) = outcome else { return };
         let Some(link) = self.links.links.get_mut(&node) else { return };
         link.break_off(ctx, why);
-        for (stream, relay) in std::mem::take(&mut link.relays) {
+        let relays = std::mem::take(&mut link.relays);
+        let names = relays.keys().filter_map(|stream| self.streams.get(stream));
+        link.left_behind.extend(names.map(|stream| stream.name.clone()));
+        for (stream, relay) in relays {
             self.end_relay(ctx, node, stream, relay, "the link broke");
         }
     }
@@ -165,6 +169,7 @@ impl Node {
     fn link_news(&mut self, ctx: &mut Ctx<'_>, node: u32, news: News) {
         match news {
             News::Up => {
+                self.take_back_ended(ctx, node);
                 let pushed = self.streams.iter().filter(|(_, stream)| stream.is_pushed());
                 for stream in pushed.map(|(id, _)| *id).collect::<Vec<_>>() {
                     self.start_relay(ctx, node, stream);
@@ -177,13 +182,15 @@ impl Node {
                 let Some(link) = self.links.links.get_mut(&node) else { return };
                 let Some((stream, relay)) = link.find(&media_session) else { return };
                 match (status.as_str(), &relay.phase) {
-                    ("PUBLISHING", RelayPhase::Connecting { peer }) => {
+                    ("PUBLISHING", RelayPhase::Connecting { peer, .. }) => {
                         relay.phase = RelayPhase::Up { peer: *peer };
                         if let Some(stream) = self.streams.get(&stream) {
                             let name = stream.name.clone();
                             ctx.out.event(Event::RelayUp { node, name });
                         }
                     }
+                    // The answer to our own goodbye.
+                    (_, RelayPhase::Retry { .. }) => {}
                     ("FAILED" | "UNPUBLISHED", _) => self.relay_failed(ctx, node, stream, &info),
                     _ => {}
                 }
@@ -191,29 +198,54 @@ impl Node {
         }
     }
 
+    /// Tells an edge of streams that ended while its link was down: it would keep them, and their
+    /// viewers, until its patience is over.
+    fn take_back_ended(&mut self, ctx: &mut Ctx<'_>, node: u32) {
+        let Some(link) = self.links.links.get_mut(&node) else { return };
+        let mut said = Ok(());
+        for name in std::mem::take(&mut link.left_behind) {
+            let stream = self.names.get(&name).and_then(|id| self.streams.get(id));
+            if !stream.is_some_and(Stream::is_pushed) {
+                let text = signal::un_publish_stream(&ctx.rng.uuid(), &name);
+                said = said.and(link.say(ctx, &text));
+            }
+        }
+        self.link_outcome(ctx, node, said);
+    }
+
     /// Pushes a stream to every edge whose link is up; the others get it when theirs comes up.
     pub(super) fn push_to_edges(&mut self, ctx: &mut Ctx<'_>, stream: StreamId) {
-        if !self.streams.get(&stream).is_some_and(|stream| stream.is_pushed()) {
-            return;
-        }
         for node in self.links.nodes() {
             let link = self.links.links.get(&node);
-            if link.is_some_and(|link| link.is_up() && !link.relays.contains_key(&stream)) {
+            if link.is_some_and(|link| !link.relays.contains_key(&stream)) {
                 self.start_relay(ctx, node, stream);
             }
         }
     }
 
+    /// Begins to push a stream to an edge, anew if it failed before.
     fn start_relay(&mut self, ctx: &mut Ctx<'_>, node: u32, stream: StreamId) {
-        let Some(entry) = self.streams.get(&stream).filter(|stream| stream.is_pushed()) else {
+        let pushed = self.streams.get(&stream).filter(|stream| stream.is_pushed());
+        let formats = pushed.map(|stream| (stream.home, stream.formats));
+        let Some(link) = self.links.links.get_mut(&node).filter(|link| link.is_up()) else {
             return;
         };
-        let (home, formats) = (entry.home, entry.formats);
+        let Some((home, formats)) = formats else {
+            link.relays.remove(&stream);
+            return;
+        };
+        let limits = &ctx.config.limits;
+        let (media_session, now) = (ctx.rng.uuid(), ctx.now);
+        if !link.has_room(limits) {
+            let phase = RelayPhase::Retry { at: now + limits.relay_retry_interval };
+            link.relays.insert(stream, Relay { media_session, phase });
+            return;
+        }
+        let deadline = now + limits.relay_answer_timeout;
         let (peer, shard) = self.place(ctx, PeerUse::Relay { node, stream }, None);
         let Some(link) = self.links.links.get_mut(&node) else { return };
-        let deadline = ctx.now + ctx.config.limits.relay_answer_timeout;
         let phase = RelayPhase::Offering { peer, deadline };
-        link.relays.insert(stream, Relay { media_session: ctx.rng.uuid(), phase });
+        link.relays.insert(stream, Relay { media_session, phase });
         let word = ToMedia::Dial { peer, node, stream, home, formats };
         ctx.out.post(shard, Message::Media(word));
     }
@@ -239,7 +271,8 @@ impl Node {
         let Some(link) = self.links.links.get_mut(&node) else { return };
         let Some((_, relay)) = link.find(media_session) else { return };
         let RelayPhase::Offering { peer, .. } = relay.phase else { return };
-        relay.phase = RelayPhase::Connecting { peer };
+        let deadline = ctx.now + ctx.config.limits.peer_connect_timeout;
+        relay.phase = RelayPhase::Connecting { peer, deadline };
         let Some(shard) = self.peers.get(&peer).map(|entry| entry.shard) else { return };
         ctx.out.post(shard, Message::Media(ToMedia::TakeAnswer { peer, sdp }));
         self.relay_mute_state(ctx, node, media_session);
@@ -256,6 +289,29 @@ impl Node {
             said = said.and(link.say(ctx, &signal::send_stream_event(media_session, kind, None)));
         }
         self.link_outcome(ctx, node, said);
+    }
+
+    /// The peer of a relay is no more. One that the relay has given up already is none of its.
+    pub(super) fn relay_peer_failed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        node: u32,
+        stream: StreamId,
+        failed: PeerId,
+        why: &str,
+    ) {
+        let relay = self.links.links.get(&node).and_then(|link| link.relays.get(&stream));
+        let current = relay.and_then(|relay| match relay.phase {
+            RelayPhase::Offering { peer, .. }
+            | RelayPhase::Connecting { peer, .. }
+            | RelayPhase::Up { peer } => Some(peer),
+            RelayPhase::Retry { .. } => None,
+        });
+        if current == Some(failed) {
+            self.relay_failed(ctx, node, stream, why);
+        } else {
+            self.drop_peer(ctx, failed);
+        }
     }
 
     /// The stream did not reach the edge, or reaches it no more: it is tried again.
@@ -304,7 +360,9 @@ impl Node {
         why: &str,
     ) {
         let (peer, was_up) = match relay.phase {
-            RelayPhase::Offering { peer, .. } | RelayPhase::Connecting { peer } => (peer, false),
+            RelayPhase::Offering { peer, .. } | RelayPhase::Connecting { peer, .. } => {
+                (peer, false)
+            }
             RelayPhase::Up { peer } => (peer, true),
             RelayPhase::Retry { .. } => return,
         };
@@ -330,7 +388,7 @@ impl Node {
             let Some(relay) = link.relays.get(&stream) else { continue };
             if matches!(relay.phase, RelayPhase::Connecting { .. } | RelayPhase::Up { .. }) {
                 let text = signal::send_stream_event(&relay.media_session, kind, payload);
-                let said = link.say(ctx, &text);
+                let said = link.say_if_room(ctx, &text);
                 self.link_outcome(ctx, node, said);
             }
         }

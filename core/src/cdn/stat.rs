@@ -1,6 +1,7 @@
 //! What the node answers when it is asked over HTTP: where to play, and how it is.
 
 use std::fmt::Write as _;
+use std::net::Ipv6Addr;
 
 use serde_json::json;
 
@@ -43,17 +44,22 @@ impl Node {
         host: &str,
     ) -> Response {
         let stream = stream.map(|name| self.names.get(name).copied());
+        let own_address = ctx.config.addresses.first().map(ToString::to_string);
+        let host = match (host, &own_address) {
+            ("", Some(address)) => address,
+            _ => host,
+        };
         let Self { balancer, links, .. } = self;
         let links: &Links = links;
         let server = match balancer.pick(ctx.rng, links, stream) {
             Some(edge) => json!({
-                "server": edge.host,
+                "server": in_url(&edge.host),
                 "ws": edge.ws.get(),
                 "wss": edge.wss.get(),
                 "flash": edge.flash.get(),
             }),
             None => json!({
-                "server": host,
+                "server": in_url(host),
                 "ws": own_port(ctx.config, &[Service::Ws, Service::Http]),
                 "wss": own_port(ctx.config, &[Service::Wss, Service::Https, Service::Page]),
                 "flash": 0,
@@ -113,6 +119,12 @@ impl Node {
         );
         text
     }
+}
+
+/// A host as it stands in a URL, which is where the clients put it: an IPv6 address in brackets
+/// (RFC 3986, section 3.2.2).
+fn in_url(host: &str) -> String {
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// The port of the first of these listeners that is on; 0 if none is.

@@ -42,12 +42,29 @@ pub(crate) struct LinkTag {
 pub(crate) enum Request {
     Publish(StreamRequest),
     Play(StreamRequest),
-    Unpublish { media_session: String },
-    Stop { media_session: String },
-    Available { media_session: String, name: String },
-    StreamEvent { media_session: String, kind: String, payload: Option<Value> },
-    Snapshot { media_session: String },
-    Data { operation: Value },
+    /// The name is empty if it was not given.
+    Unpublish {
+        media_session: String,
+        name: String,
+    },
+    Stop {
+        media_session: String,
+    },
+    Available {
+        media_session: String,
+        name: String,
+    },
+    StreamEvent {
+        media_session: String,
+        kind: String,
+        payload: Option<Value>,
+    },
+    Snapshot {
+        media_session: String,
+    },
+    Data {
+        operation: Value,
+    },
 }
 
 /// `publishStream` or `playStream`.
@@ -124,7 +141,10 @@ impl Fields<'_> {
         Ok(match self.message {
             "publishStream" => Request::Publish(self.stream_request()?),
             "playStream" => Request::Play(self.stream_request()?),
-            "unPublishStream" => Request::Unpublish { media_session: media_session()? },
+            "unPublishStream" => Request::Unpublish {
+                media_session: media_session()?,
+                name: self.any_length("name")?,
+            },
             "stopStream" => Request::Stop { media_session: media_session()? },
             "availableStream" => Request::Available {
                 media_session: media_session()?,

@@ -53,7 +53,10 @@ fn every_request_has_its_fields() {
     for (name, expected) in [
         ("publishStream", Request::Publish(stream.clone())),
         ("playStream", Request::Play(stream)),
-        ("unPublishStream", Request::Unpublish { media_session: media_session() }),
+        (
+            "unPublishStream",
+            Request::Unpublish { media_session: media_session(), name: "cam 1".into() },
+        ),
         ("stopStream", Request::Stop { media_session: media_session() }),
         (
             "availableStream",

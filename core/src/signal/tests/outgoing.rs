@@ -91,7 +91,7 @@ fn what_a_link_says_is_what_a_page_says() {
     assert_eq!(parse(&text, &limits), Ok(Incoming::Request(Request::Publish(stream))));
     let stop = un_publish_stream("P", "cam");
     assert_eq!(value(&stop)["data"][0]["name"], "cam");
-    let expected = Request::Unpublish { media_session: "P".into() };
+    let expected = Request::Unpublish { media_session: "P".into(), name: "cam".into() };
     assert_eq!(parse(&stop, &limits), Ok(Incoming::Request(expected)));
     let event = send_stream_event("P", "audioMuted", None);
     let expected = Request::StreamEvent {
