@@ -23,6 +23,8 @@ mod publish;
 mod relay;
 mod stat;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use balancer::Balancer;
 use play::Play;

@@ -22,7 +22,7 @@ pub(super) struct Balancer {
     edges: Vec<Edge>,
     numbers: Numbers,
     /// The last edge that was picked in turn.
-    turn: usize,
+    turn: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Balancer {
             randomize: balancing.is_some_and(|balancing| balancing.randomize),
             edges: nodes.map(|node| Edge::new(ctx, node)).collect(),
             numbers: Numbers::polls(),
-            turn: 0,
+            turn: None,
         }
     }
 
@@ -77,8 +77,8 @@ impl Balancer {
         let picked = match self.mode {
             Mode::Random => any(rng),
             Mode::RoundRobin => {
-                let next = fit.iter().find(|at| **at > self.turn).or(fit.first()).copied();
-                self.turn = next.unwrap_or(self.turn);
+                let next = fit.iter().find(|at| Some(**at) > self.turn).or(fit.first()).copied();
+                self.turn = next.or(self.turn);
                 next
             }
             Mode::FewestCalls => {
