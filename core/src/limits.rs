@@ -76,8 +76,6 @@ pub struct Limits {
     pub relay_answer_timeout: Duration,
     /// Wait before a stream that an edge refused, or lost, is pushed to it again.
     pub relay_retry_interval: Duration,
-    /// How long a name look-up may take.
-    pub resolve_timeout: Duration,
     /// How long a drain waits for the goodbyes to be written.
     pub drain_timeout: Duration,
 }
@@ -119,7 +117,6 @@ impl Default for Limits {
             nodes_max: 256,
             relay_answer_timeout: Duration::from_secs(5),
             relay_retry_interval: Duration::from_secs(1),
-            resolve_timeout: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(5),
         }
     }
