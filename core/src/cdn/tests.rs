@@ -147,7 +147,11 @@ impl Site {
             ToMedia::AcceptIngest { peer, .. }
             | ToMedia::AcceptEgress { peer, .. }
             | ToMedia::Dial { peer, .. } => Some(*peer),
-            _ => None,
+            ToMedia::TakeAnswer { .. }
+            | ToMedia::Drop { .. }
+            | ToMedia::Subscribe { .. }
+            | ToMedia::Unsubscribe { .. }
+            | ToMedia::WantKeyframe { .. } => None,
         };
         self.media.iter().rev().find_map(peer).expect("a peer was asked for")
     }

@@ -9,8 +9,8 @@
 ///   may be one that is rejected.
 /// * The payload's `a=rtcp-fb` lines come between its `a=rtpmap` and `a=fmtp`: the WebSDK extends
 ///   an `a=fmtp` that follows `a=rtpmap` directly, and breaks its line end.
-/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place of
-///   the section, and has no transport.
+/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place
+///   of the section, and has no transport.
 pub(crate) fn rewrite(answer: &str, stream: &str, rejected: &[Option<String>]) -> String {
     let candidates: Vec<&str> = answer
         .lines()

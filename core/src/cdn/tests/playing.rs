@@ -60,14 +60,13 @@ fn everybody_who_waits_is_woken() {
     assert_eq!(site.status(stopped, "Q"), said("STOPPED", "Stopped by user"));
     site.wait_ms(900);
     site.live(page, "P", "cam");
-    let woken: Vec<PeerId> = site
-        .media
-        .iter()
-        .filter_map(|word| match word {
-            ToMedia::AcceptEgress { peer, .. } => Some(*peer),
-            _ => None,
-        })
-        .collect();
+    let woken: Vec<PeerId> =
+        site.media
+            .iter()
+            .filter_map(|word| {
+                if let ToMedia::AcceptEgress { peer, .. } = word { Some(*peer) } else { None }
+            })
+            .collect();
     assert_eq!(woken.len(), 3);
     for peer in woken {
         site.answer(peer, video("vp8"));

@@ -10,9 +10,8 @@ fn publishing_is_answered_then_up_then_over() {
     let page = site.join("10.0.0.1");
     site.publish(page, "P", "cam");
     let peer = site.peer();
-    assert!(
-        matches!(&site.media[0], ToMedia::AcceptIngest { run: 1, offer, .. } if offer == "v=0 offer")
-    );
+    let ToMedia::AcceptIngest { run: 1, offer, .. } = &site.media[0] else { panic!() };
+    assert_eq!(offer, "v=0 offer");
     site.answer(peer, video("vp8"));
     assert_eq!(site.told(page)[0]["data"], json!(["P", "v=0 answer", true]));
     assert_eq!(site.events, []);
@@ -66,9 +65,8 @@ fn within_the_grace_only_the_same_address_takes_over() {
     let back = site.join("10.0.0.1");
     site.live(back, "P", "cam");
     assert_eq!(site.status(back, "P"), said("PUBLISHING", ""));
-    let run = site.media.iter().rev().find_map(|word| match word {
-        ToMedia::AcceptIngest { run, .. } => Some(*run),
-        _ => None,
+    let run = site.media.iter().rev().find_map(|word| {
+        if let ToMedia::AcceptIngest { run, .. } = word { Some(*run) } else { None }
     });
     assert_eq!(run, Some(2), "it is the stream's second publisher");
     site.wait_ms(60_000);

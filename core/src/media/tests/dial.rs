@@ -27,9 +27,9 @@ impl Dialer {
             formats: Formats::default(),
         };
         self.sockets.request(&mut self.bench.ctx(), request);
-        let socket = |output| match output {
-            Output::Bind { socket: SocketId(number) } => number,
-            other => panic!("{other:?}"),
+        let socket = |output| {
+            let Output::Bind { socket: SocketId(number) } = output else { panic!("{output:?}") };
+            number
         };
         self.bench.outputs().into_iter().map(socket).collect()
     }
