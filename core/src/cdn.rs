@@ -24,6 +24,8 @@ mod publish;
 mod relay;
 mod stat;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use balancer::Balancer;
 use play::Play;

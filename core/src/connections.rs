@@ -1,6 +1,9 @@
 //! The TCP connections that a shard accepted: pages and questions over HTTP, dialogues over
 //! WebSocket.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;

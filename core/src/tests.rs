@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::ShardId;
 use crate::clock::WallClock;
 use crate::config::{Config, Listening, Settings, SettingsFiles, TlsIdentity};
 use crate::input::Service;
@@ -12,7 +13,6 @@ use crate::outbox::{Ctx, Outbox};
 use crate::output::Output;
 use crate::pages::Pages;
 use crate::rng::Rng;
-use crate::{Event, ShardId};
 
 /// Stands in for the shard around one part.
 pub(crate) struct Bench {
@@ -58,12 +58,6 @@ impl Bench {
     pub(crate) fn outputs(&mut self) -> Vec<Output> {
         std::iter::from_fn(|| self.out.pop()).collect()
     }
-}
-
-/// The facts among outputs.
-pub(crate) fn events(outputs: Vec<Output>) -> Vec<Event> {
-    let event = |output| if let Output::Event(event) = output { Some(event) } else { None };
-    outputs.into_iter().filter_map(event).collect()
 }
 
 fn start() -> Instant {

@@ -275,10 +275,11 @@ impl Node {
         if stream.publisher.is_some() {
             // Someone is on the way; only the viewers' patience is over.
             stream.source = Source::Starting;
-            let info = Info::StoppedByPublisherStop.text().to_owned();
-            ctx.out.event(Event::StreamEnded { name: stream.name.clone(), info });
-            self.fail_viewers(ctx, id, Info::StoppedByPublisherStop);
+            let name = stream.name.clone();
+            let info = Info::StoppedByPublisherStop;
+            self.fail_viewers(ctx, id, info);
             self.stop_relays(ctx, id);
+            ctx.out.event(Event::StreamEnded { name, info: info.text().to_owned() });
         } else {
             self.end_stream(ctx, id, Info::StoppedByPublisherStop);
         }

@@ -39,10 +39,11 @@ impl KeyframeThrottle {
 #[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     #[test]
     fn a_crowd_costs_one_request_and_a_latecomer_waits_for_the_next() {
-        let interval = Duration::from_millis(500);
+        let interval = Limits::default().keyframe_interval_min;
         let start = Instant::now();
         let mut throttle = KeyframeThrottle::default();
         assert_eq!(throttle.due(start, interval), None, "nobody wants one");
@@ -53,7 +54,7 @@ mod tests {
         throttle.tried(start, true);
         assert_eq!(throttle.due(start, interval), None);
         throttle.want();
-        let early = start + Duration::from_millis(499);
+        let early = start + interval - Duration::from_millis(1);
         assert_eq!(throttle.due(early, interval), Some(start + interval));
         throttle.tried(start + interval, false);
         let third = start + interval * 2;

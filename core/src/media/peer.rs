@@ -382,6 +382,14 @@ impl Peer {
         self.poll(ctx, facts);
     }
 
+    /// Ends DTLS in good order, as a browser does.
+    #[cfg(test)]
+    pub(crate) fn say_goodbye(&mut self) {
+        self.rtc.close().expect("it was open");
+        self.wake = None;
+        self.written = self.paths.first().map(|(_, heard)| *heard);
+    }
+
     fn poll(&mut self, ctx: &Ctx<'_>, facts: &mut Vec<Fact>) {
         for _ in 0..ctx.config.limits.peer_polls_max {
             match self.rtc.poll_output() {

@@ -11,8 +11,10 @@ use crate::tests::Bench;
 
 mod answers;
 mod arbitrary;
+mod dial;
 mod formats;
 mod offers;
+mod peers;
 
 const CAPTURES: [&str; 4] = [
     include_str!("../../../tests/fixtures/captures/chromium-publish.json"),

@@ -72,6 +72,11 @@ impl Response {
         response.with_header("ETag", &page.etag).with_header("Cache-Control", "no-cache")
     }
 
+    #[cfg(test)]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Adds a header field. What cannot stand in one is left out of `value`.
     pub(crate) fn with_header(mut self, name: &'static str, value: &str) -> Self {
         let value = value.chars().filter(|c| matches!(c, ' '..='~')).collect();

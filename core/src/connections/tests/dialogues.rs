@@ -1,0 +1,161 @@
+//! What is said over a WebSocket, and how it ends.
+
+use super::*;
+
+#[test]
+fn a_session_begins_with_connection_and_one_answer() {
+    let mut server = Server::new();
+    let conn = server.upgrade();
+    let told = server.say(conn, r#"{"message":"connection","data":[{"appKey":"a"}]}"#);
+    assert_eq!(told.len(), 1);
+    let told = json(&told[0]);
+    assert_eq!(told["data"][0]["appKey"], "a");
+    let token = told["data"][0]["authToken"].as_str().unwrap().to_owned();
+    assert_eq!(token.len(), 32);
+    let other = server.upgrade();
+    let told = server.say(other, r#"{"message":"connection","data":[{}]}"#);
+    assert_ne!(json(&told[0])["data"][0]["authToken"], token);
+}
+
+#[test]
+fn requests_are_answered_in_the_dialogue() {
+    let mut server = Server::new();
+    let conn = server.page();
+    let ask = r#"{"message":"availableStream","data":[{"mediaSessionId":"A","name":"x"}]}"#;
+    let told = server.say(conn, ask);
+    assert_eq!(json(&told[0])["data"][0]["status"], "false");
+    let long = "n".repeat(5000);
+    let play =
+        format!(r#"{{"message":"playStream","data":[{{"mediaSessionId":"Q","name":"{long}"}}]}}"#);
+    let told = server.say(conn, &play);
+    assert_eq!(json(&told[0])["data"][0]["info"], "Stream name is empty or too long");
+}
+
+#[test]
+fn the_end_of_a_dialogue_is_said_twice() {
+    for (text, reason) in [
+        (r#"{"message":"connection","data":[{}]}"#, "connection came twice"),
+        ("hello", "not a JSON message"),
+    ] {
+        let mut server = Server::new();
+        let conn = server.page();
+        let told = server.say(conn, text);
+        assert_eq!(json(&told[0])["message"], "fail");
+        assert_eq!(json(&told[0])["data"][0]["info"], reason);
+        assert_eq!(told[1], format!("1008 {reason}"));
+        assert_eq!(server.refusals(), [reason]);
+        server.receive(conn, &frame(0x88, &1008u16.to_be_bytes()));
+        assert_eq!(server.is_closed(conn), Some(Linger::Flush));
+    }
+}
+
+#[test]
+fn who_does_not_say_connection_is_given_up() {
+    let limits = Limits { session_timeout: 4 * SECOND, drain_timeout: SECOND, ..Limits::default() };
+    let mut server = Server::bounded(limits);
+    let conn = server.upgrade();
+    server.wait(4 * SECOND - Duration::from_millis(50));
+    assert_eq!(server.told(conn), [] as [String; 0]);
+    server.wait(Duration::from_millis(50));
+    assert_eq!(server.told(conn)[1], "1008 no connection message came in time");
+    assert_eq!(server.is_closed(conn), Some(Linger::Flush));
+    let slow = server.upgrade();
+    server.wait(5 * SECOND - Duration::from_millis(50));
+    assert_eq!(server.is_closed(slow), None, "it may still read the goodbye");
+    server.wait(Duration::from_millis(50));
+    assert_eq!(server.is_closed(slow), Some(Linger::Abort));
+}
+
+#[test]
+fn pings_go_unanswered_so_often_and_no_more() {
+    let mut server = Server::with("", |config| {
+        config.settings.keep_alive = Some(KeepAlive { interval: 2 * SECOND, probes: 3 });
+    });
+    let conn = server.page();
+    for _ in 0..3 {
+        server.wait(2 * SECOND);
+        assert_eq!(json(&server.told(conn)[0])["message"], "ping");
+    }
+    server.wait(2 * SECOND);
+    assert_eq!(server.told(conn)[1], "1008 pings stay unanswered");
+    let lively = server.page();
+    for _ in 0..10 {
+        server.wait(2 * SECOND);
+        server.say(lively, r#"{"message":"pong","data":[null]}"#);
+    }
+    assert_eq!(server.is_closed(lively), None);
+}
+
+#[test]
+fn a_slow_reader_is_given_up() {
+    let limits = Limits { outgoing_bytes_max: 2000, ..Limits::default() };
+    let mut server = Server::bounded(limits);
+    let conn = server.page();
+    for _ in 0..100 {
+        server.receive(conn, &frame(0x81, br#"{"message":"ping","data":[null]}"#));
+    }
+    assert_eq!(server.is_closed(conn), Some(Linger::Abort));
+    assert_eq!(server.refusals().len(), 1);
+}
+
+#[test]
+fn pages_of_other_domains_are_turned_away() {
+    let mut server = Server::with("allow_domains=*.example.com\n", |_| {});
+    for (origin, status) in
+        [("Origin: https://live.example.com\r\n", "101"), ("Origin: https://evil.test\r\n", "403")]
+    {
+        let conn = server.connect();
+        let answer = server.ask(conn, &format!("{UPGRADE}{origin}\r\n"));
+        assert_eq!(&answer[9..12], status, "{origin}: {answer}");
+    }
+}
+
+#[test]
+fn a_node_notices_a_link_to_itself() {
+    let mut server = Server::new();
+    let conn = server.upgrade();
+    let greeting = crate::signal::connection("bench");
+    let told = server.say(conn, &greeting);
+    let info = json(&told[0])["data"][0]["info"].as_str().unwrap().to_owned();
+    assert!(info.contains("its own edge"), "{info}");
+    assert!(told[1].starts_with("1008 "), "{told:?}");
+}
+
+#[test]
+fn a_goodbye_is_returned() {
+    let mut server = Server::new();
+    let conn = server.page();
+    server.receive(conn, &frame(0x88, &1001u16.to_be_bytes()));
+    assert_eq!(server.told(conn).len(), 1);
+    assert_eq!(server.is_closed(conn), Some(Linger::Flush));
+}
+
+#[test]
+fn a_drain_says_goodbye_and_ends_when_all_are_gone() {
+    let mut server = Server::new();
+    let (page, other, idle) = (server.page(), server.page(), server.connect());
+    server.hear(Input::Command(Command::Drain));
+    for conn in [page, other] {
+        assert!(!server.events.contains(&Event::Drained));
+        assert_eq!(server.told(conn), ["1001 the server is shutting down"]);
+        assert_eq!(server.is_closed(conn), Some(Linger::Flush));
+    }
+    assert!(server.is_closed(idle).is_some());
+    assert_eq!(server.events.iter().filter(|event| **event == Event::Drained).count(), 1);
+    let late = server.connect();
+    assert_eq!(server.is_closed(late), Some(Linger::Abort));
+    server.hear(Input::Command(Command::Drain));
+    server.wait(20 * SECOND);
+    assert_eq!(server.events.iter().filter(|event| **event == Event::Drained).count(), 1);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_ever() {
+    let mut server = Server::bounded(Limits { drain_timeout: 2 * SECOND, ..Limits::default() });
+    server.page();
+    server.hear(Input::Command(Command::Drain));
+    server.wait(2 * SECOND - Duration::from_millis(50));
+    assert!(!server.events.contains(&Event::Drained));
+    server.wait(Duration::from_millis(50));
+    assert!(server.events.contains(&Event::Drained));
+}

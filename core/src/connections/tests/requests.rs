@@ -1,0 +1,176 @@
+//! What is answered over HTTP.
+
+use super::*;
+
+fn status(response: &str) -> &str {
+    response.get(9..12).unwrap_or(response)
+}
+
+fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+    let head = response.split("\r\n\r\n").next().unwrap();
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn body(response: &str) -> &str {
+    response.split_once("\r\n\r\n").unwrap().1
+}
+
+#[test]
+fn paths_lead_where_the_pages_are() {
+    let mut server = Server::new();
+    let player = "/client2/examples/demo/streaming/embed_player/player.html";
+    for (path, status_wanted, location) in [
+        ("/", "302", Some("/client2/".to_owned())),
+        ("/embed_player", "302", Some(player.to_owned())),
+        (
+            "/embed_player?urlServer=wss://e:8443&streamName=a%20b",
+            "302",
+            Some(format!("{player}?urlServer=wss://e:8443&streamName=a%20b")),
+        ),
+        ("/client2/", "200", None),
+        ("/client2/missing.html", "404", None),
+        ("/nothing", "404", None),
+    ] {
+        let response = server.get(path);
+        assert_eq!(status(&response), status_wanted, "{path}: {response}");
+        assert_eq!(header(&response, "location"), location.as_deref(), "{path}");
+    }
+    assert_eq!(body(&server.get("/client2/")), "<p>hello");
+}
+
+#[test]
+fn only_get_and_head_are_answered() {
+    let mut server = Server::new();
+    for method in ["POST", "OPTIONS"] {
+        let conn = server.connect();
+        let request = format!("{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let response = server.ask(conn, &request);
+        assert_eq!((status(&response), header(&response, "allow")), ("405", Some("GET, HEAD")));
+    }
+    let conn = server.connect();
+    let response = server.ask(conn, "HEAD /client2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!((status(&response), body(&response)), ("200", ""));
+    let conn = server.connect();
+    let response = server.ask(conn, "BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(["405", "501"].contains(&status(&response)), "{response}");
+}
+
+#[test]
+fn a_server_is_always_listed() {
+    let mut server = Server::new();
+    for path in ["/?action=server_list", "/client2/any?action=server_list&streamName=cam"] {
+        let response = server.get(path);
+        assert_eq!(status(&response), "200");
+        assert_eq!(header(&response, "access-control-allow-origin"), Some("*"));
+        let listed = json(body(&response));
+        assert_eq!(listed["server"], "edge.example");
+        assert_eq!((&listed["ws"], &listed["flash"]), (&8080.into(), &0.into()));
+    }
+    let conn = server.connect();
+    let request = "GET /?action=server_list HTTP/1.1\r\nHost: [2001:db8::1]:8081\r\n\r\n";
+    let response = server.ask(conn, request);
+    assert_eq!(json(body(&response))["server"], "[2001:db8::1]");
+}
+
+#[test]
+fn a_callback_must_be_the_name_of_a_function() {
+    let mut server = Server::new();
+    let response = server.get("/?action=server_list&callback=jQuery.cb_$1");
+    assert!(body(&response).starts_with("jQuery.cb_$1({"), "{response}");
+    assert!(header(&response, "content-type").unwrap().starts_with("text/javascript"));
+    let long = "a".repeat(129);
+    for bad in ["", "alert(1);x", "a-b", "%3Cscript%3E", &long] {
+        let response = server.get(&format!("/?action=server_list&callback={bad}"));
+        assert_eq!(status(&response), "400", "{bad}");
+        assert!(!body(&response).contains("script>"), "{response}");
+    }
+}
+
+#[test]
+fn statistics_are_told() {
+    let mut server = Server::new();
+    server.hear(Input::Command(Command::CpuLoad(37)));
+    server.page();
+    let response = server.get("/?action=stat");
+    assert_eq!(header(&response, "access-control-allow-origin"), Some("*"));
+    for line in ["connections=1", "systemCpuLoad=37", "calls=0"] {
+        assert!(body(&response).lines().any(|other| other == line), "{line}: {response}");
+    }
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_turn() {
+    let mut server = Server::new();
+    let conn = server.connect();
+    let one = "GET /?action=stat HTTP/1.1\r\nHost: x\r\n\r\n";
+    let two = "GET /client2/ HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answers = server.ask(conn, &[one, two, one].concat());
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
+    assert!(answers.find("<p>hello") > answers.find("calls="), "{answers}");
+}
+
+#[test]
+fn a_node_that_does_not_answer_its_shard_is_said_so() {
+    let limits = Limits { answer_timeout: 3 * SECOND, ..Limits::default() };
+    let mut server = Server::shard(ShardId(1), "", |config| config.limits = limits);
+    let conn = server.connect();
+    assert_eq!(server.ask(conn, "GET /?action=stat HTTP/1.1\r\nHost: x\r\n\r\n"), "");
+    assert!(matches!(&server.posted[..], [Message::Node(_)]));
+    server.wait(3 * SECOND - Duration::from_millis(50));
+    assert_eq!(server.written(conn), b"");
+    server.wait(Duration::from_millis(50));
+    let response = String::from_utf8(server.written(conn)).unwrap();
+    assert_eq!(status(&response), "503");
+    assert_eq!(server.is_closed(conn), None);
+}
+
+#[test]
+fn who_does_not_get_to_the_point_is_cut_off() {
+    let limits = Limits { handshake_timeout: 2 * SECOND, ..Limits::default() };
+    let mut server = Server::bounded(limits);
+    let conn = server.connect();
+    for _ in 0..19 {
+        server.receive(conn, b"G");
+        server.wait(Duration::from_millis(100));
+    }
+    assert_eq!(server.is_closed(conn), None);
+    server.wait(Duration::from_millis(100));
+    assert_eq!(server.is_closed(conn), Some(Linger::Abort), "trickling does not help");
+}
+
+#[test]
+fn who_idles_between_requests_is_cut_off() {
+    let limits = Limits { http_idle_timeout: 5 * SECOND, ..Limits::default() };
+    let mut server = Server::bounded(limits);
+    let conn = server.connect();
+    for _ in 0..4 {
+        let response = server.ask(conn, "GET /client2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(status(&response), "200");
+        server.wait(4 * SECOND);
+    }
+    server.wait(SECOND);
+    assert_eq!(server.is_closed(conn), Some(Linger::Abort));
+}
+
+#[test]
+fn nonsense_is_answered_and_then_over() {
+    let mut server = Server::new();
+    let conn = server.connect();
+    let response = server.ask(conn, "\x16\x03\x01 what\r\n\r\n");
+    assert_eq!(status(&response), "400", "{response}");
+    assert_eq!(server.is_closed(conn), Some(Linger::Flush));
+    assert_eq!(server.refusals().len(), 1);
+}
+
+#[test]
+fn connections_are_bounded() {
+    let mut server = Server::bounded(Limits { connections_max: 2, ..Limits::default() });
+    let [one, two, three] = [server.connect(), server.connect(), server.connect()];
+    assert_eq!(server.closed, [(three, Linger::Abort)]);
+    server.hear(Input::Closed { conn: one, cause: crate::Hangup::Eof });
+    let four = server.connect();
+    assert_eq!((server.is_closed(two), server.is_closed(four)), (None, None));
+}

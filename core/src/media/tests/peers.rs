@@ -1,0 +1,212 @@
+//! Peers over time: who is given up, when and why.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::id::ShardId;
+use crate::input::Flow;
+use crate::limits::Limits;
+use crate::media::Media;
+use crate::media::peer::Fact;
+use crate::message::{Message, ToMedia, ToNode};
+
+/// A publisher and the one that takes it, wire to wire.
+struct Pair {
+    near: Bench,
+    far: Bench,
+    publisher: Peer,
+    taker: Peer,
+    /// What the taker brought to light.
+    facts: Vec<Fact>,
+    /// Whether the wire is cut.
+    cut: bool,
+}
+
+const NEAR: u16 = 31001;
+const FAR: u16 = 32001;
+
+impl Pair {
+    fn new(limits: Limits) -> Self {
+        let (mut near, mut far) = (Bench::new(), Bench::new().bounded(limits));
+        far.now = near.now;
+        far.rng = crate::rng::Rng::new([8; 32]);
+        let formats = published(&chromium_publishes(), "opus,vp8");
+        let egress = Egress::new(StreamId(1), &mut near.rng);
+        let dialed = Peer::dial(&mut near.ctx(), PeerId(1), NEAR, egress, &formats);
+        let (mut publisher, offer) = dialed.unwrap();
+        let ingest = Ingest::new(StreamId(1), 1, far.now);
+        let accepted = Peer::accept_ingest(&mut far.ctx(), PeerId(2), &offer, FAR, ingest);
+        let Accepted { peer: taker, answer, .. } = accepted.unwrap();
+        publisher.take_answer(&near.ctx(), &answer).unwrap();
+        Self { near, far, publisher, taker, facts: Vec::new(), cut: false }
+    }
+
+    fn connected(limits: Limits) -> Self {
+        let mut pair = Self::new(limits);
+        pair.run(Duration::from_secs(2));
+        assert!(pair.facts.iter().any(|fact| matches!(fact, Fact::Connected)), "{:?}", pair.facts);
+        pair
+    }
+
+    fn now(&self) -> Instant {
+        self.near.now
+    }
+
+    /// Lets time pass in steps of 10 ms, and datagrams with it.
+    fn run(&mut self, time: Duration) {
+        let end = self.now() + time;
+        while self.now() < end {
+            let now = self.now() + Duration::from_millis(10);
+            (self.near.now, self.far.now) = (now, now);
+            self.publisher.drain(&self.near.ctx(), &mut Vec::new());
+            self.taker.drain(&self.far.ctx(), &mut self.facts);
+            for _ in 0..4 {
+                self.carry();
+            }
+        }
+    }
+
+    fn carry(&mut self) {
+        let addresses = |near: u16, far: u16| Flow {
+            local: ([192, 0, 2, 1], near).into(),
+            remote: ([192, 0, 2, 1], far).into(),
+        };
+        let out = datagrams(&mut self.publisher, self.near.now);
+        let back = datagrams(&mut self.taker, self.near.now);
+        if self.cut {
+            return;
+        }
+        for bytes in out {
+            let flow = addresses(FAR, NEAR);
+            self.taker.learn_path(self.far.now, flow, &self.far.config.limits);
+            self.taker.receive(&self.far.ctx(), flow, &bytes, &mut self.facts);
+        }
+        for bytes in back {
+            let flow = addresses(NEAR, FAR);
+            self.publisher.receive(&self.near.ctx(), flow, &bytes, &mut Vec::new());
+        }
+    }
+
+    /// The first failure of the taker within a time, and when.
+    fn failure(&mut self, within: Duration) -> Option<(Duration, PeerFault)> {
+        let start = self.now();
+        while self.now() < start + within {
+            self.run(Duration::from_millis(10));
+            for fact in self.facts.drain(..) {
+                if let Fact::Failed(fault) = fact {
+                    return Some((self.near.now - start, fault));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Everything that a peer has to send.
+fn datagrams(peer: &mut Peer, now: Instant) -> Vec<Vec<u8>> {
+    let (mut buffer, limits) = (vec![0; 65_507], Limits::default());
+    let mut all = Vec::new();
+    while let Some(run) = peer.runs.take(now, &limits, &mut buffer, 1) {
+        all.push(buffer[..run.len].to_vec());
+    }
+    all
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn whoever_never_checks_is_given_up() {
+    let limits = Limits { peer_connect_timeout: 3 * SECOND, ..Limits::default() };
+    let mut pair = Pair::new(limits);
+    pair.cut = true;
+    assert_eq!(pair.failure(20 * SECOND), Some((3 * SECOND, PeerFault::IceTimeout)));
+}
+
+#[test]
+fn whoever_connects_but_sends_nothing_is_given_up() {
+    let limits = Limits { rtp_silence_timeout: 4 * SECOND, ..Limits::default() };
+    let mut pair = Pair::connected(limits);
+    let (after, fault) = pair.failure(20 * SECOND).unwrap();
+    assert_eq!(fault, PeerFault::RtpSilence);
+    assert!(after <= 4 * SECOND && after >= 2 * SECOND, "{after:?}");
+}
+
+#[test]
+fn whoever_goes_silent_altogether_is_given_up() {
+    let limits = Limits {
+        rtp_silence_timeout: 60 * SECOND,
+        consent_timeout: 5 * SECOND,
+        ..Limits::default()
+    };
+    let mut pair = Pair::connected(limits);
+    assert_eq!(pair.failure(12 * SECOND), None, "its checks are enough");
+    pair.cut = true;
+    let (after, fault) = pair.failure(20 * SECOND).unwrap();
+    assert_eq!(fault, PeerFault::ConsentLost);
+    assert!(after <= 5 * SECOND, "{after:?}");
+}
+
+#[test]
+fn a_peer_that_does_not_come_to_rest_is_broken() {
+    let limits = Limits { peer_polls_max: 0, ..Limits::default() };
+    let (_, fault) = Pair::new(limits).failure(SECOND).unwrap();
+    assert!(matches!(fault, PeerFault::Internal(_)), "{fault}");
+}
+
+#[test]
+fn a_peer_is_heard_from_so_many_addresses_and_gives_the_oldest_up_for_one_more() {
+    let limits = Limits { peer_addresses_max: 2, ..Limits::default() };
+    let mut pair = Pair::new(limits.clone());
+    let flow = |port| Flow { local: ([0; 4], FAR).into(), remote: ([10, 0, 0, 1], port).into() };
+    let start = pair.far.now;
+    let mut learn = |after, port| {
+        pair.taker.learn_path(start + after * SECOND, flow(port), &limits).map(|gone| gone.remote)
+    };
+    assert_eq!(learn(1, 1), None);
+    assert_eq!(learn(2, 2), None);
+    assert_eq!(learn(3, 1), None, "a known one is heard again");
+    assert_eq!(learn(4, 3), Some(flow(2).remote));
+    assert!(pair.taker.holds_path(start + 5 * SECOND, flow(3).remote, &limits));
+    assert!(!pair.taker.holds_path(start + 60 * SECOND, flow(3).remote, &limits));
+    assert_eq!(pair.taker.paths().count(), 2);
+}
+
+#[test]
+fn a_goodbye_without_a_word_in_the_dialogue_ends_it_soon() {
+    let limits = Limits {
+        rtp_silence_timeout: 60 * SECOND,
+        goodbye_timeout: 3 * SECOND,
+        ..Limits::default()
+    };
+    let mut pair = Pair::connected(limits);
+    pair.publisher.say_goodbye();
+    let (after, fault) = pair.failure(20 * SECOND).unwrap();
+    assert_eq!(fault, PeerFault::Gone);
+    assert!(after >= 3 * SECOND && after <= 4 * SECOND, "{after:?}");
+}
+
+#[test]
+fn peers_of_a_shard_are_bounded() {
+    let mut bench = Bench::new().bounded(Limits { peers_max: 2, ..Limits::default() });
+    let mut media = Media::new(ShardId::NODE, NEAR);
+    let mut answers = Vec::new();
+    for peer in 1..=3 {
+        let offer = chromium_publishes();
+        let (peer, stream) = (PeerId(peer), StreamId(peer));
+        media.handle(&mut bench.ctx(), ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+        while let Some(message) = bench.out.pop_to_self() {
+            if let Message::Node(ToNode::Answered { outcome, .. }) = message {
+                answers.push(outcome.map(|_| ()));
+            }
+        }
+    }
+    assert_eq!(answers[..2], [Ok(()), Ok(())]);
+    assert!(matches!(answers[2], Err(PeerFault::Exhausted(_))));
+    media.handle(&mut bench.ctx(), ToMedia::Drop { peer: PeerId(1) });
+    let (peer, stream, offer) = (PeerId(4), StreamId(4), chromium_publishes());
+    media.handle(&mut bench.ctx(), ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+    assert!(matches!(
+        bench.out.pop_to_self(),
+        Some(Message::Node(ToNode::Answered { outcome: Ok(_), .. }))
+    ));
+}
