@@ -170,4 +170,5 @@ pub const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: node.example:8080\r\nConnec
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// The first message of every page.
-pub const CONNECTION: &[u8] = br#"{"message":"connection","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC"],"clientVersion":"2.0"}]}"#;
+pub const CONNECTION: &[u8] = b"{\"message\":\"connection\",\"data\":[{\"appKey\":\"defaultApp\",\
+    \"mediaProviders\":[\"WebRTC\"],\"clientVersion\":\"2.0\"}]}";

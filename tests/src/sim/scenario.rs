@@ -10,8 +10,11 @@ use crate::browser::{Codec, Shape};
 use crate::world::{NodeId, Partition, Party, World};
 use distributary_core::{Command, Event, Limits};
 
+/// What happens in a scenario.
+type Course = fn(&mut Stage);
+
 /// Name and course of every scenario.
-const SCENARIOS: [(&str, fn(&mut Stage)); 19] = [
+const SCENARIOS: [(&str, Course); 19] = [
     ("one_node", one_node),
     ("two_edges", two_edges),
     ("late_viewer", late_viewer),
@@ -65,7 +68,7 @@ pub fn run(seed: u64, show: bool) -> (u64, u64) {
     (stage.sim.trace().hash(), stage.sim.steps())
 }
 
-fn decode(seed: u64) -> (&'static str, fn(&mut Stage), bool, u16) {
+fn decode(seed: u64) -> (&'static str, Course, bool, u16) {
     let count = SCENARIOS.len() as u64;
     let index = usize::try_from(seed % count).expect("there are few scenarios");
     let (name, course) = SCENARIOS.get(index).copied().expect("it is below their number");
@@ -260,7 +263,7 @@ fn unpublish_crosses_answer(stage: &mut Stage) {
 
 /// What a viewer was last told of the publisher's sound: by PLAYING or by an event.
 fn hears_mute(sim: &Sim, viewer: &Party) -> Option<bool> {
-    let told = sim.browser(viewer).messages().iter().filter_map(|message| {
+    let mut told = sim.browser(viewer).messages().iter().filter_map(|message| {
         let event = message.data.first()?;
         match event.get("type").and_then(|kind| kind.as_str()) {
             Some("audioMuted") => Some(true),
@@ -268,7 +271,7 @@ fn hears_mute(sim: &Sim, viewer: &Party) -> Option<bool> {
             _ => event.get("audioState")?.get("muted")?.as_bool(),
         }
     });
-    told.last()
+    told.next_back()
 }
 
 fn says(stage: &mut Stage, publisher: &Party, kind: &str, payload: Option<serde_json::Value>) {
