@@ -41,7 +41,8 @@ fn one_seed_makes_one_run() {
 #[test]
 fn a_scenario_leaves_the_same_trace_each_time() {
     for name in ["publisher_returns", "link_breaks", "anything"] {
-        for seed in scenario::seeds(name, 1) {
+        // The last two have four shards, on a good network and on a bad one.
+        for seed in scenario::seeds(name, 1).split_off(2) {
             let (first, second) = (scenario::run(seed, false), scenario::run(seed, false));
             assert_eq!(first, second, "seed {seed}: {}", scenario::title(seed));
         }

@@ -8,7 +8,7 @@ use crate::browser::{Browser, Message, Packet, Stream, Track};
 const LEAP_MAX: Duration = Duration::from_secs(1);
 
 /// Video packets that a viewer may get before the key frame that it asks for, on a bad network.
-const BLIND_MAX: usize = 200;
+const BLIND_MAX: usize = 450;
 
 /// Everything that is wrong with one page's view of the world. `clean` is whether its network
 /// loses nothing.

@@ -135,7 +135,7 @@ impl Stage {
         let numbers: Vec<u32> =
             publishers.iter().map(|party| self.sim.browser(party).number()).collect();
         assert_eq!(seen.publishers, numbers, "p{}", viewer.page);
-        let bound = if self.clean { 0 } else { (seen.video + seen.audio) / 20 };
+        let bound = if self.clean { 0 } else { (seen.video + seen.audio) / 10 };
         assert!(seen.gaps <= bound, "p{} lacks {} packets", viewer.page, seen.gaps);
         seen
     }
