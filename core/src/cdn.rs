@@ -81,7 +81,7 @@ struct PeerEntry {
 enum PeerUse {
     Publication(StreamId),
     Play(PlayId),
-    Relay { link: usize, stream: StreamId },
+    Relay { node: u32, stream: StreamId },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -155,6 +155,12 @@ impl Node {
         self.cpu_percent = percent.min(100);
     }
 
+    /// Takes over the settings of `ctx`, which have changed.
+    pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
+        self.reload_links(ctx);
+        self.balancer.reload(ctx);
+    }
+
     fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: &Greeting) {
         let link = greeting.link.as_ref().map(|tag| tag.node.clone());
         self.sessions.insert(session, SessionEntry { remote, link, media: BTreeMap::new() });
@@ -210,8 +216,8 @@ impl Node {
         match of {
             PeerUse::Publication(stream) => self.publication_failed(ctx, stream, fault),
             PeerUse::Play(play) => self.play_failed(ctx, play, fault),
-            PeerUse::Relay { link, stream } => {
-                self.relay_failed(ctx, link, stream, &fault.to_string());
+            PeerUse::Relay { node, stream } => {
+                self.relay_failed(ctx, node, stream, &fault.to_string());
             }
         }
     }

@@ -61,6 +61,11 @@ impl Connections {
         Self { shard, tls, table: BTreeMap::new(), timers: Timers::new(), draining: false }
     }
 
+    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
+    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
+        self.tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
+    }
+
     pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, service: Service, flow: Flow) {
         let limits = &ctx.config.limits;
         let secure = match service {

@@ -1,7 +1,9 @@
 //! What a runtime tells a shard.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use crate::config::Config;
 use crate::id::{ConnId, LookupId, ShardId, SocketId};
 use crate::message::ShardMessage;
 
@@ -126,12 +128,18 @@ pub enum Hangup {
 }
 
 /// What an operator may ask of a running shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Take nobody new, say goodbye to everybody, and report [`Event::Drained`] when done.
     ///
     /// [`Event::Drained`]: crate::Event::Drained
     Drain,
+    /// Go on with these settings, certificates and pages. What a node is bound to stays as it is:
+    /// its name, ports, addresses and shards must be those that it was started with.
+    ///
+    /// Whoever is connected stays connected. Edges that are new are dialed, edges that are gone
+    /// lose their streams.
+    Reload(Arc<Config>),
     /// The system's load: the share of all processors in use, 0 to 100. Shard 0 wants it every
     /// few seconds for its statistics.
     CpuLoad(u8),

@@ -18,6 +18,8 @@ mod rng;
 mod shard;
 mod signal;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use clock::Epoch;

@@ -24,12 +24,16 @@ mod keyframe;
 mod offer;
 mod packet;
 mod peer;
+mod recent;
 mod rewrite;
 mod runs;
+#[cfg(test)]
+mod tests;
 mod ufrag;
 
 pub use crypto::crypto_provider;
 pub(crate) use format::Formats;
+use packet::Kind;
 pub(crate) use packet::Packet;
 pub(crate) use peer::PeerFault;
 
@@ -37,8 +41,8 @@ use dial::DialSockets;
 use egress::{Egress, Written};
 use ingest::Ingest;
 use keyframe::KeyframeThrottle;
-use packet::Kind;
 use peer::{Accepted, Fact, Peer, Role};
+use recent::Recent;
 
 /// All peers of a shard and the routes between them.
 pub(crate) struct Media {
@@ -73,6 +77,7 @@ struct Stream {
     /// Shards that have viewers, if it comes in here.
     subscribers: Vec<ShardId>,
     keyframes: KeyframeThrottle,
+    recent: Recent,
 }
 
 impl Stream {
@@ -83,6 +88,7 @@ impl Stream {
             sinks: Vec::new(),
             subscribers: Vec::new(),
             keyframes: KeyframeThrottle::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -94,7 +100,10 @@ impl Stream {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Timer {
     Peer(usize),
+    /// A key frame was wished for too early.
     Keyframe(StreamId),
+    /// A key frame is asked for although nobody wishes for one.
+    Period(StreamId),
 }
 
 impl Media {
@@ -196,6 +205,10 @@ impl Media {
             match timer {
                 Timer::Peer(slot) => self.drain(ctx, slot),
                 Timer::Keyframe(stream) => self.ask_for_keyframe(ctx, stream),
+                Timer::Period(stream) => {
+                    self.want_keyframe(ctx, stream);
+                    self.set_period(ctx, stream);
+                }
             }
         }
     }
@@ -260,6 +273,7 @@ impl Media {
         let entry = self.streams.entry(stream).or_insert(Stream::new(home));
         if is_source {
             entry.source = Some(slot);
+            self.set_period(ctx, stream);
         } else {
             if entry.sinks.is_empty() && home != shard {
                 let word = ToMedia::Subscribe { stream, to: shard };
@@ -303,6 +317,7 @@ impl Media {
         if self.streams.get(&stream).is_some_and(Stream::is_idle) {
             self.streams.remove(&stream);
             self.timers.set(Timer::Keyframe(stream), None);
+            self.timers.set(Timer::Period(stream), None);
         }
     }
 
@@ -420,22 +435,36 @@ impl Media {
         }
     }
 
-    /// Sends a packet to the viewers here, and asks again for the key frame that some of them lack:
-    /// a request can get lost, and so can the key frame.
     fn fan_out(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: &Packet) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if packet.kind == Kind::Video && packet.entry {
             stream.keyframes.came();
         }
-        let mut blind = false;
+        let mut someone_waits = false;
         for slot in &stream.sinks {
-            let written = self.peers.get_mut(*slot).map(|peer| peer.write(packet));
-            blind |= written == Some(Written::Blind);
-            if written == Some(Written::Queued) && mark(&mut self.is_dirty, *slot) {
+            let Some(peer) = self.peers.get_mut(*slot) else { continue };
+            match peer.write(packet) {
+                Written::No => continue,
+                Written::Waits => {
+                    someone_waits = true;
+                    continue;
+                }
+                Written::Entered if packet.kind == Kind::Video => {
+                    for packet in stream.recent.overtakers(packet) {
+                        peer.write(packet);
+                    }
+                }
+                Written::Yes | Written::Entered => {}
+            }
+            if mark(&mut self.is_dirty, *slot) {
                 self.dirty.push_back(*slot);
             }
         }
-        if blind {
+        if packet.kind == Kind::Video {
+            stream.recent.push(packet);
+        }
+        // The key frame that was asked for may have been lost, or its start.
+        if someone_waits {
             self.want_keyframe(ctx, id);
         }
     }
@@ -462,6 +491,13 @@ impl Media {
         } else {
             let due = stream.keyframes.due(ctx.now, interval);
             self.timers.set(Timer::Keyframe(id), due);
+        }
+    }
+
+    fn set_period(&mut self, ctx: &Ctx<'_>, id: StreamId) {
+        if ctx.config.settings.periodic_keyframes {
+            let at = ctx.now + ctx.config.limits.keyframe_period;
+            self.timers.set(Timer::Period(id), Some(at));
         }
     }
 

@@ -206,6 +206,14 @@ impl Shard {
                     connections.drain(ctx);
                 }
             }
+            Command::Reload(config) => {
+                let ctx = &mut Ctx { now: *now, clock, config: &config, rng, out };
+                connections.reload(ctx);
+                if let Some(node) = node {
+                    node.reload(ctx);
+                }
+                self.config = config;
+            }
             Command::CpuLoad(percent) => {
                 if let Some(node) = node {
                     node.set_cpu_load(percent);

@@ -9,6 +9,8 @@ pub(crate) mod reply;
 mod request;
 mod say;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use info::Info;
 pub(crate) use request::{Greeting, Request, StreamRequest};

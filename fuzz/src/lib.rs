@@ -95,4 +95,4 @@ fn session(bare: &mut Bare) -> ConnId {
 }
 
 /// Publishes sound alone: the shortest offer that a browser would make.
-const PUBLISH: &[u8] = br#"{"message":"publishStream","data":[{"mediaSessionId":"m","name":"n","published":true,"hasVideo":false,"hasAudio":true,"status":"PENDING","record":false,"mediaProvider":"WebRTC","sdp":"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 8F:4F:8A:38:DC:06:88:57:C1:32:A7:C5:37:AC:AB:37:19:6B:DC:77:86:D8:29:32:F0:AD:05:13:BF:91:D6:D9\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:1 cname:c\r\n"}]}"#;
+const PUBLISH: &[u8] = include_bytes!("publish.json");

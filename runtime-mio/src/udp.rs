@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 
-use crate::node::{Datagrams, MediaSocket};
+use crate::node::{Datagrams, Intake, MediaSocket};
 
 /// The sockets of a shard, and the one run that the kernel had no room for.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Udp {
     first: Token,
     /// Where the search for something to receive begins, so that every socket has its turn.
     turn: usize,
+    intake: Intake,
     refused: Option<Refused>,
 }
 
@@ -42,7 +43,8 @@ struct Refused {
 impl Udp {
     /// Registers the media socket under the token `first`.
     pub(crate) fn new(media: MediaSocket, registry: &Registry, first: Token) -> io::Result<Self> {
-        let mut udp = Self { sockets: Vec::new(), first, turn: 0, refused: None };
+        let mut udp =
+            Self { sockets: Vec::new(), first, turn: 0, intake: Intake::default(), refused: None };
         udp.add(media, registry)?;
         Ok(udp)
     }
@@ -80,11 +82,14 @@ impl Udp {
             if !*readable {
                 continue;
             }
-            let socket = &*socket;
-            match socket.try_io(|| datagrams.receive(socket)) {
+            let (socket, intake) = (&*socket, &mut self.intake);
+            match socket.try_io(|| datagrams.receive(socket, intake)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
                 // Other errors are echoes of what was sent, for example to a port that closed.
-                Ok(()) | Err(_) => return Some(self.sockets.get(self.turn)?.datagrams.runs()),
+                Ok(()) | Err(_) => {
+                    let Bound { datagrams, .. } = self.sockets.get(self.turn)?;
+                    return Some(datagrams.runs(&self.intake));
+                }
             }
         }
         None

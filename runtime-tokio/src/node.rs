@@ -22,12 +22,13 @@ mod folder;
 mod interfaces;
 mod mailbox;
 mod plan;
+mod reload;
 mod running;
 
 pub use bind::{Bound, MediaSocket, MediaSockets, ShardStart};
 pub use certificate::{fingerprint, self_signed};
 pub use command_line::{Start, run};
-pub use datagrams::{Datagrams, plain, plain_socket_addr};
+pub use datagrams::{Datagrams, Intake, plain, plain_socket_addr};
 pub use error::{RunError, StartError};
 pub use event_log::log_event;
 pub use folder::Folder;

@@ -159,11 +159,13 @@ impl ShardLoop {
     /// datagrams; then it asks for nothing more before there is. Answers when to call it again.
     fn carry_out(&mut self, mailboxes: &[Mailbox]) -> Result<Option<Instant>, RunError> {
         let now = Instant::now();
+        // The kernel may have turned out not to split runs.
+        let segments = self.udp.segments_max();
+        if segments < self.segments && self.udp.retry(&self.send, now) {
+            self.segments = segments;
+            self.send = SendBuffer::new(segments);
+        }
         while self.udp.retry(&self.send, now) {
-            if self.udp.segments_max() < self.segments {
-                self.segments = self.udp.segments_max();
-                self.send = SendBuffer::new(self.segments);
-            }
             match self.shard.poll_output(&mut self.send) {
                 Output::Transmit(transmit) => {
                     let patience = self.config.limits.media_age_max;

@@ -8,7 +8,7 @@ use distributary_core::{Flow, SendBuffer, Transmit};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::node::{Datagrams, MediaSocket};
+use crate::node::{Datagrams, Intake, MediaSocket};
 
 /// The sockets of a shard, and the one run that the kernel had no room for.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct Udp {
     sockets: Vec<Bound>,
     /// Where the search for something to receive begins, so that every socket has its turn.
     turn: usize,
+    intake: Intake,
     refused: Option<Refused>,
 }
 
@@ -37,7 +38,8 @@ struct Refused {
 impl Udp {
     /// Wraps the media socket. Must be called inside the runtime.
     pub(crate) fn new(media: MediaSocket) -> io::Result<Self> {
-        let mut udp = Self { sockets: Vec::new(), turn: 0, refused: None };
+        let mut udp =
+            Self { sockets: Vec::new(), turn: 0, intake: Intake::default(), refused: None };
         udp.add(media)?;
         Ok(udp)
     }
@@ -78,10 +80,14 @@ impl Udp {
         for _ in 0..self.sockets.len() {
             self.turn = (self.turn + 1) % self.sockets.len();
             let Bound { socket, datagrams, .. } = self.sockets.get_mut(self.turn)?;
-            match socket.try_io(Interest::READABLE, || datagrams.receive(&*socket)) {
+            let intake = &mut self.intake;
+            match socket.try_io(Interest::READABLE, || datagrams.receive(&*socket, intake)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // Other errors are echoes of what was sent, for example to a port that closed.
-                Ok(()) | Err(_) => return Some(self.sockets.get(self.turn)?.datagrams.runs()),
+                Ok(()) | Err(_) => {
+                    let Bound { datagrams, .. } = self.sockets.get(self.turn)?;
+                    return Some(datagrams.runs(&self.intake));
+                }
             }
         }
         None

@@ -152,7 +152,11 @@ fn new_folder() -> std::io::Result<PathBuf> {
 
 /// Builds the server's binary, which cargo does not do for the tests of another package, and
 /// says where it is: beside the folder of the running test.
-fn binary(runtime: Runtime) -> Result<PathBuf, String> {
+///
+/// # Errors
+///
+/// What cargo said, if it does not build.
+pub fn binary(runtime: Runtime) -> Result<PathBuf, String> {
     let test = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = test.parent().and_then(|deps| deps.parent()).ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

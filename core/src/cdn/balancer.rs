@@ -56,6 +56,22 @@ impl Balancer {
         }
     }
 
+    /// Takes over the settings of `ctx`, which have changed; what is known of an edge that stays is
+    /// kept.
+    pub(super) fn reload(&mut self, ctx: &mut Ctx<'_>) {
+        let Self { mode, randomize, edges, numbers: _, turn: _ } = Self::new(ctx);
+        for edge in &mut self.edges {
+            edge.dialer.stop(ctx, Linger::Abort);
+        }
+        let before = std::mem::replace(&mut self.edges, edges);
+        for edge in &mut self.edges {
+            if let Some(old) = before.iter().find(|old| old.node.host == edge.node.host) {
+                (edge.load, edge.sent) = (old.load, old.sent);
+            }
+        }
+        (self.mode, self.randomize) = (mode, randomize);
+    }
+
     /// Picks an edge that is up and, if a stream is named, has it. `None`: there is none.
     pub(super) fn pick(
         &mut self,
@@ -178,10 +194,9 @@ impl Edge {
         let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
         let roots = &ctx.config.link_roots;
         let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()).ok());
-        let port = if node.secure { node.wss } else { node.ws };
         let target = Target {
             host: node.host.clone(),
-            port: port.get(),
+            port: node.link_port().get(),
             tls: tls.flatten(),
             purpose: Purpose::Get("/?action=stat"),
         };

@@ -23,6 +23,8 @@ pub(super) struct Link {
     /// What was last said of the link, so that an edge that stays down is one line in the log.
     reported_down: bool,
     pub(super) relays: BTreeMap<StreamId, Relay>,
+    /// What the file says of the edge.
+    settings: EdgeNode,
 }
 
 /// One stream on its way to one edge.
@@ -82,10 +84,9 @@ impl Link {
         let roots = &ctx.config.link_roots;
         let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
         let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()).ok());
-        let port = if node.secure { node.wss } else { node.ws };
         let target = Target {
             host: node.host.clone(),
-            port: port.get(),
+            port: node.link_port().get(),
             tls: tls.flatten(),
             purpose: Purpose::WebSocket,
         };
@@ -96,7 +97,15 @@ impl Link {
             backoff: ctx.config.limits.link_backoff_min,
             reported_down: false,
             relays: BTreeMap::new(),
+            settings: node.clone(),
         }
+    }
+
+    /// Whether both links lead to one edge by one way, wherever in the file it stands.
+    pub(super) fn leads_where(&self, other: &Self) -> bool {
+        let (a, b) = (&self.settings, &other.settings);
+        let way = |node: &EdgeNode| (node.link_port(), node.secure, node.fingerprint);
+        a.host == b.host && way(a) == way(b)
     }
 
     pub(super) fn is_up(&self) -> bool {

@@ -53,7 +53,7 @@ impl Node {
             Err(Info::MediaSessionIdNull)
         } else if self.session_media(session, &request.media_session).is_some() {
             Err(Info::MediaSessionIdInUse)
-        } else if request.name.is_empty() {
+        } else if request.name.is_empty() || request.name.len() > limits.name_bytes_max {
             Err(Info::NameTooLong)
         } else if request.provider != "WebRTC" && !request.provider.is_empty() {
             Err(Info::ProviderUnsupported)

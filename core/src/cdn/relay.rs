@@ -1,6 +1,6 @@
 //! Which stream goes to which edge, and what becomes of it when either comes or goes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -13,96 +13,122 @@ use crate::id::{ConnId, LookupId, PeerId, StreamId};
 use crate::input::Hangup;
 use crate::message::{Message, ToMedia};
 use crate::outbox::Ctx;
-use crate::output::Event;
+use crate::output::{Event, Linger};
 use crate::signal::{self, StreamRequest};
 
 /// The links to all edges of `loadbalancing.xml`.
 #[derive(Debug)]
 pub(super) struct Links {
-    links: Vec<Link>,
+    /// By the edge's number.
+    links: BTreeMap<u32, Link>,
     numbers: Numbers,
 }
 
 impl Links {
     pub(super) fn new(ctx: &Ctx<'_>) -> Self {
         let nodes = ctx.config.settings.balancing.iter().flat_map(|balancing| &balancing.nodes);
-        Self { links: nodes.map(|node| Link::new(ctx, node)).collect(), numbers: Numbers::links() }
+        let links = nodes.map(|node| (node.id, Link::new(ctx, node))).collect();
+        Self { links, numbers: Numbers::links() }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.links.iter().filter_map(Link::next_timeout).min()
+        self.links.values().filter_map(Link::next_timeout).min()
     }
 
     pub(super) fn get(&self, node: u32) -> Option<&Link> {
-        self.links.iter().find(|link| link.node == node)
+        self.links.get(&node)
     }
 
     pub(super) fn dialer_of(&self, conn: ConnId) -> Option<&Dialer> {
-        self.links.iter().map(|link| &link.dialer).find(|dialer| dialer.is_on(conn))
+        self.links.values().map(|link| &link.dialer).find(|dialer| dialer.is_on(conn))
     }
 
     pub(super) fn wrote(&mut self, conn: ConnId, n: usize) {
-        for link in &mut self.links {
+        for link in self.links.values_mut() {
             if link.dialer.is_on(conn) {
                 link.dialer.wrote(n);
             }
         }
     }
 
-    fn on(&self, conn: ConnId) -> Option<usize> {
-        self.links.iter().position(|link| link.dialer.is_on(conn))
+    fn nodes(&self) -> Vec<u32> {
+        self.links.keys().copied().collect()
+    }
+
+    fn on(&self, conn: ConnId) -> Option<u32> {
+        self.links.values().find(|link| link.dialer.is_on(conn)).map(|link| link.node)
     }
 }
 
 impl Node {
+    /// Takes over what `loadbalancing.xml` says now: edges that are new are dialed, edges that are
+    /// gone are told that their streams end, the others notice nothing.
+    pub(super) fn reload_links(&mut self, ctx: &mut Ctx<'_>) {
+        let mut wanted = Links::new(ctx).links;
+        for node in self.links.nodes() {
+            let Some(link) = self.links.links.get(&node) else { continue };
+            if wanted.get(&node).is_some_and(|new| new.leads_where(link)) {
+                wanted.remove(&node);
+                continue;
+            }
+            for stream in link.relays.keys().copied().collect::<Vec<_>>() {
+                self.stop_relay(ctx, node, stream);
+            }
+            if let Some(mut link) = self.links.links.remove(&node) {
+                link.dialer.stop(ctx, Linger::Flush);
+            }
+        }
+        self.links.links.append(&mut wanted);
+    }
+
     pub(super) fn link_resolved(&mut self, ctx: &mut Ctx<'_>, lookup: LookupId, addrs: &[IpAddr]) {
         let Links { links, numbers } = &mut self.links;
-        let found = links.iter().position(|link| link.dialer.waits_for(lookup));
-        let Some(index) = found else { return };
-        let resolved = links.get_mut(index).map(|link| link.dialer.resolved(ctx, numbers, addrs));
-        self.link_outcome(ctx, index, resolved.unwrap_or(Ok(())));
+        let found = links.values_mut().find(|link| link.dialer.waits_for(lookup));
+        let Some(link) = found else { return };
+        let (node, resolved) = (link.node, link.dialer.resolved(ctx, numbers, addrs));
+        self.link_outcome(ctx, node, resolved);
     }
 
     pub(super) fn link_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let Some(index) = self.links.on(conn) else { return };
-        let connected = self.links.links.get_mut(index).map(|link| link.dialer.connected(ctx));
-        self.link_outcome(ctx, index, connected.unwrap_or(Ok(())));
+        let Some(node) = self.links.on(conn) else { return };
+        let connected = self.links.links.get_mut(&node).map(|link| link.dialer.connected(ctx));
+        self.link_outcome(ctx, node, connected.unwrap_or(Ok(())));
     }
 
     pub(super) fn link_received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
-        let Some(index) = self.links.on(conn) else { return };
-        let Some(link) = self.links.links.get_mut(index) else { return };
+        let Some(node) = self.links.on(conn) else { return };
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         let mut incoming = VecDeque::new();
         let mut news = Vec::new();
         let received = link.dialer.received(ctx, bytes, &mut incoming);
         let handled = link.handle(ctx, incoming, &mut news);
         for news in news {
-            self.link_news(ctx, index, news);
+            self.link_news(ctx, node, news);
         }
-        self.link_outcome(ctx, index, received.and(handled));
+        self.link_outcome(ctx, node, received.and(handled));
     }
 
     pub(super) fn link_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
-        let Some(index) = self.links.on(conn) else { return };
+        let Some(node) = self.links.on(conn) else { return };
         let Links { links, numbers } = &mut self.links;
         let mut rest = VecDeque::new();
         let closed =
-            links.get_mut(index).map(|link| link.dialer.closed(ctx, numbers, cause, &mut rest));
-        self.link_outcome(ctx, index, closed.unwrap_or(Ok(())));
+            links.get_mut(&node).map(|link| link.dialer.closed(ctx, numbers, cause, &mut rest));
+        self.link_outcome(ctx, node, closed.unwrap_or(Ok(())));
     }
 
     pub(super) fn links_timeout(&mut self, ctx: &mut Ctx<'_>) {
-        for index in 0..self.links.links.len() {
+        for node in self.links.nodes() {
             let Links { links, numbers } = &mut self.links;
-            let Some(link) = links.get_mut(index) else { continue };
+            let Some(link) = links.get_mut(&node) else { continue };
             let outcome = link.handle_timeout(ctx, numbers);
-            self.link_outcome(ctx, index, outcome);
-            self.relays_timeout(ctx, index);
+            self.link_outcome(ctx, node, outcome);
+            self.relays_timeout(ctx, node);
         }
     }
 
-    fn relays_timeout(&mut self, ctx: &mut Ctx<'_>, index: usize) {
-        let Some(link) = self.links.links.get(index) else { return };
+    fn relays_timeout(&mut self, ctx: &mut Ctx<'_>, node: u32) {
+        let Some(link) = self.links.links.get(&node) else { return };
         let due: Vec<(StreamId, bool)> = link
             .relays
             .iter()
@@ -119,38 +145,36 @@ impl Node {
             .collect();
         for (stream, retry) in due {
             if retry {
-                self.start_relay(ctx, index, stream);
+                self.start_relay(ctx, node, stream);
             } else {
-                self.relay_failed(ctx, index, stream, "the edge did not answer in time");
+                self.relay_failed(ctx, node, stream, "the edge did not answer in time");
             }
         }
     }
 
     /// An error takes the link down, and its relays with it.
-    fn link_outcome(&mut self, ctx: &mut Ctx<'_>, index: usize, outcome: Result<(), String>) {
+    fn link_outcome(&mut self, ctx: &mut Ctx<'_>, node: u32, outcome: Result<(), String>) {
         let Err(why) = outcome else { return };
-        let Some(link) = self.links.links.get_mut(index) else { return };
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         link.break_off(ctx, why);
-        let node = link.node;
         for (stream, relay) in std::mem::take(&mut link.relays) {
             self.end_relay(ctx, node, stream, relay, "the link broke");
         }
     }
 
-    fn link_news(&mut self, ctx: &mut Ctx<'_>, index: usize, news: News) {
+    fn link_news(&mut self, ctx: &mut Ctx<'_>, node: u32, news: News) {
         match news {
             News::Up => {
                 let pushed = self.streams.iter().filter(|(_, stream)| stream.is_pushed());
                 for stream in pushed.map(|(id, _)| *id).collect::<Vec<_>>() {
-                    self.start_relay(ctx, index, stream);
+                    self.start_relay(ctx, node, stream);
                 }
             }
             News::Answer { media_session, sdp } => {
-                self.relay_answered(ctx, index, &media_session, sdp);
+                self.relay_answered(ctx, node, &media_session, sdp);
             }
             News::Status { media_session, status, info } => {
-                let Some(link) = self.links.links.get_mut(index) else { return };
-                let node = link.node;
+                let Some(link) = self.links.links.get_mut(&node) else { return };
                 let Some((stream, relay)) = link.find(&media_session) else { return };
                 match (status.as_str(), &relay.phase) {
                     ("PUBLISHING", RelayPhase::Connecting { peer }) => {
@@ -160,7 +184,7 @@ impl Node {
                             ctx.out.event(Event::RelayUp { node, name });
                         }
                     }
-                    ("FAILED" | "UNPUBLISHED", _) => self.relay_failed(ctx, index, stream, &info),
+                    ("FAILED" | "UNPUBLISHED", _) => self.relay_failed(ctx, node, stream, &info),
                     _ => {}
                 }
             }
@@ -172,33 +196,33 @@ impl Node {
         if !self.streams.get(&stream).is_some_and(|stream| stream.is_pushed()) {
             return;
         }
-        for index in 0..self.links.links.len() {
-            let link = self.links.links.get(index);
+        for node in self.links.nodes() {
+            let link = self.links.links.get(&node);
             if link.is_some_and(|link| link.is_up() && !link.relays.contains_key(&stream)) {
-                self.start_relay(ctx, index, stream);
+                self.start_relay(ctx, node, stream);
             }
         }
     }
 
-    fn start_relay(&mut self, ctx: &mut Ctx<'_>, index: usize, stream: StreamId) {
+    fn start_relay(&mut self, ctx: &mut Ctx<'_>, node: u32, stream: StreamId) {
         let Some(entry) = self.streams.get(&stream).filter(|stream| stream.is_pushed()) else {
             return;
         };
         let (home, formats) = (entry.home, entry.formats);
-        let (peer, shard) = self.place(ctx, PeerUse::Relay { link: index, stream }, None);
-        let Some(link) = self.links.links.get_mut(index) else { return };
+        let (peer, shard) = self.place(ctx, PeerUse::Relay { node, stream }, None);
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         let deadline = ctx.now + ctx.config.limits.relay_answer_timeout;
         let phase = RelayPhase::Offering { peer, deadline };
         link.relays.insert(stream, Relay { media_session: ctx.rng.uuid(), phase });
-        let word = ToMedia::Dial { peer, node: link.node, stream, home, formats };
+        let word = ToMedia::Dial { peer, node, stream, home, formats };
         ctx.out.post(shard, Message::Media(word));
     }
 
     pub(super) fn relay_offered(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, sdp: &str) {
         let of = self.peers.get(&peer).map(|entry| entry.of);
-        let Some(PeerUse::Relay { link: index, stream }) = of else { return };
+        let Some(PeerUse::Relay { node, stream }) = of else { return };
         let Some(entry) = self.streams.get(&stream) else { return };
-        let Some(link) = self.links.links.get_mut(index) else { return };
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         let Some(relay) = link.relays.get(&stream) else { return };
         let request = StreamRequest {
             media_session: relay.media_session.clone(),
@@ -208,28 +232,22 @@ impl Node {
         };
         let (audio, video) = (entry.formats.audio.is_some(), entry.formats.video.is_some());
         let said = link.say(ctx, &signal::publish_stream(&request, audio, video));
-        self.link_outcome(ctx, index, said);
+        self.link_outcome(ctx, node, said);
     }
 
-    fn relay_answered(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        index: usize,
-        media_session: &str,
-        sdp: String,
-    ) {
-        let Some(link) = self.links.links.get_mut(index) else { return };
+    fn relay_answered(&mut self, ctx: &mut Ctx<'_>, node: u32, media_session: &str, sdp: String) {
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         let Some((_, relay)) = link.find(media_session) else { return };
         let RelayPhase::Offering { peer, .. } = relay.phase else { return };
         relay.phase = RelayPhase::Connecting { peer };
         let Some(shard) = self.peers.get(&peer).map(|entry| entry.shard) else { return };
         ctx.out.post(shard, Message::Media(ToMedia::TakeAnswer { peer, sdp }));
-        self.relay_mute_state(ctx, index, media_session);
+        self.relay_mute_state(ctx, node, media_session);
     }
 
     /// Tells an edge what the publisher muted before the edge had the stream.
-    fn relay_mute_state(&mut self, ctx: &mut Ctx<'_>, index: usize, media_session: &str) {
-        let Some(link) = self.links.links.get_mut(index) else { return };
+    fn relay_mute_state(&mut self, ctx: &mut Ctx<'_>, node: u32, media_session: &str) {
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         let Some((stream, _)) = link.find(media_session) else { return };
         let Some(stream) = self.streams.get(&stream) else { return };
         let muted = [("audioMuted", stream.audio_muted), ("videoMuted", stream.video_muted)];
@@ -237,19 +255,18 @@ impl Node {
         for (kind, _) in muted.into_iter().filter(|(_, muted)| *muted) {
             said = said.and(link.say(ctx, &signal::send_stream_event(media_session, kind, None)));
         }
-        self.link_outcome(ctx, index, said);
+        self.link_outcome(ctx, node, said);
     }
 
     /// The stream did not reach the edge, or reaches it no more: it is tried again.
     pub(super) fn relay_failed(
         &mut self,
         ctx: &mut Ctx<'_>,
-        index: usize,
+        node: u32,
         stream: StreamId,
         why: &str,
     ) {
-        let Some(link) = self.links.links.get_mut(index) else { return };
-        let node = link.node;
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         let Some(relay) = link.relays.remove(&stream) else { return };
         let at = ctx.now + ctx.config.limits.relay_retry_interval;
         let name = self.streams.get(&stream).map(|stream| stream.name.clone());
@@ -259,21 +276,23 @@ impl Node {
         let text = signal::un_publish_stream(&relay.media_session, &name.unwrap_or_default());
         let said = link.say(ctx, &text);
         self.end_relay(ctx, node, stream, relay, why);
-        self.link_outcome(ctx, index, said);
+        self.link_outcome(ctx, node, said);
     }
 
     /// The stream is over: every edge is told.
     pub(super) fn stop_relays(&mut self, ctx: &mut Ctx<'_>, stream: StreamId) {
-        let name = self.streams.get(&stream).map(|stream| stream.name.clone()).unwrap_or_default();
-        for index in 0..self.links.links.len() {
-            let Some(link) = self.links.links.get_mut(index) else { continue };
-            let node = link.node;
-            let Some(relay) = link.relays.remove(&stream) else { continue };
-            let text = signal::un_publish_stream(&relay.media_session, &name);
-            let said = link.say(ctx, &text);
-            self.end_relay(ctx, node, stream, relay, "the stream ended");
-            self.link_outcome(ctx, index, said);
+        for node in self.links.nodes() {
+            self.stop_relay(ctx, node, stream);
         }
+    }
+
+    fn stop_relay(&mut self, ctx: &mut Ctx<'_>, node: u32, stream: StreamId) {
+        let Some(link) = self.links.links.get_mut(&node) else { return };
+        let Some(relay) = link.relays.remove(&stream) else { return };
+        let name = self.streams.get(&stream).map_or("", |stream| &stream.name);
+        let said = link.say(ctx, &signal::un_publish_stream(&relay.media_session, name));
+        self.end_relay(ctx, node, stream, relay, "the stream ended");
+        self.link_outcome(ctx, node, said);
     }
 
     fn end_relay(
@@ -306,13 +325,13 @@ impl Node {
         kind: &str,
         payload: Option<&Value>,
     ) {
-        for index in 0..self.links.links.len() {
-            let Some(link) = self.links.links.get_mut(index) else { continue };
+        for node in self.links.nodes() {
+            let Some(link) = self.links.links.get_mut(&node) else { continue };
             let Some(relay) = link.relays.get(&stream) else { continue };
             if matches!(relay.phase, RelayPhase::Connecting { .. } | RelayPhase::Up { .. }) {
                 let text = signal::send_stream_event(&relay.media_session, kind, payload);
                 let said = link.say(ctx, &text);
-                self.link_outcome(ctx, index, said);
+                self.link_outcome(ctx, node, said);
             }
         }
     }

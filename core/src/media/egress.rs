@@ -1,7 +1,5 @@
 //! The sending half: packets of a stream become RTP of a viewer, or of an edge.
 
-use std::collections::VecDeque;
-
 use str0m::Rtc;
 use str0m::media::Mid;
 use str0m::rtp::RtpWrite;
@@ -21,15 +19,16 @@ pub(crate) struct Egress {
     first_seqs: [u16; 2],
 }
 
-/// What became of one packet.
+/// What became of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Written {
-    /// It waits for the next drain.
-    Queued,
-    /// It is of no use before a key frame.
-    Blind,
-    /// Nobody has a use for it: a viewer without sound has none for sound.
-    Nothing,
+    No,
+    /// Nothing goes out before a key frame.
+    Waits,
+    /// It is queued.
+    Yes,
+    /// It is queued, and the first of its publisher's that the viewer gets.
+    Entered,
 }
 
 #[derive(Debug)]
@@ -40,13 +39,7 @@ struct Track {
     rewriter: Rewriter,
     /// The publisher whose packets this viewer can decode: one of whom it has had a key frame.
     entered: Option<u32>,
-    /// What came before the start of a key frame: some of it may only have overtaken that.
-    early: VecDeque<Packet>,
 }
-
-/// Packets that one track keeps while it waits for a key frame. As many may overtake its first
-/// packet, or come while that is sent again.
-const EARLY_MAX: usize = 128;
 
 impl Egress {
     pub(crate) fn new(stream: StreamId, rng: &mut Rng) -> Self {
@@ -61,66 +54,40 @@ impl Egress {
             Kind::Video => video,
         };
         let rewriter = Rewriter::new(codec.spec.clock_rate.get(), first_seq);
-        self.tracks.push(Track {
-            kind,
-            mid,
-            codec,
-            rewriter,
-            entered: None,
-            early: VecDeque::new(),
-        });
+        self.tracks.push(Track { kind, mid, codec, rewriter, entered: None });
     }
 
-    /// Queues one packet; it goes out with the next drain.
+    /// Queues one packet; it goes out with the next drain. A viewer without sound has no use for
+    /// sound, and one who had no key frame yet none for what follows it.
     pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> Written {
         let Some(track) = self.tracks.iter_mut().find(|track| track.kind == packet.kind) else {
-            return Written::Nothing;
+            return Written::No;
         };
-        if track.entered == Some(packet.run) {
-            return track.queue(rtc, packet);
-        }
-        if track.entered.is_some_and(|run| packet.run < run) {
-            return Written::Nothing;
-        }
-        if !packet.entry {
-            if track.early.len() == EARLY_MAX {
-                track.early.pop_front();
-            }
-            track.early.push_back(packet.clone());
-            return Written::Blind;
+        let enters = track.entered != Some(packet.run);
+        if enters && !packet.entry {
+            return Written::Waits;
         }
         track.entered = Some(packet.run);
-        let written = track.queue(rtc, packet);
-        for early in std::mem::take(&mut track.early) {
-            if early.run == packet.run {
-                track.queue(rtc, &early);
-            }
-        }
-        written
-    }
-
-    pub(crate) fn has_picture(&self) -> bool {
-        self.tracks.iter().any(|track| track.kind == Kind::Video)
-    }
-}
-
-impl Track {
-    fn queue(&mut self, rtc: &mut Rtc, packet: &Packet) -> Written {
-        let Some(numbers) = self.rewriter.rewrite(packet) else { return Written::Nothing };
+        let Some(numbers) = track.rewriter.rewrite(packet) else { return Written::No };
         let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(self.mid, None) else { return Written::Nothing };
+        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return Written::No };
+        let payload = packet.payload.clone();
         let write = RtpWrite::new(
-            self.codec.pt.into(),
+            track.codec.pt.into(),
             numbers.seq.into(),
             numbers.time,
             packet.arrived,
-            packet.payload.clone(),
+            payload,
         );
         let write = write
             .marker(packet.marker)
             .ext_vals(packet.extensions.values())
-            .nackable(self.codec.rtx.is_some());
+            .nackable(track.codec.rtx.is_some());
         stream.write_rtp(write);
-        Written::Queued
+        if enters { Written::Entered } else { Written::Yes }
+    }
+
+    pub(crate) fn has_picture(&self) -> bool {
+        self.tracks.iter().any(|track| track.kind == Kind::Video)
     }
 }

@@ -25,6 +25,8 @@ struct Section<'a> {
     /// `None` for what is neither sound nor picture.
     kind: Option<Kind>,
     lines: Vec<&'a str>,
+    /// Who sends, as an attribute.
+    direction: &'a str,
     codecs: Vec<Offered>,
     rejected: bool,
 }
@@ -44,6 +46,9 @@ pub(crate) enum OfferFault {
 #[derive(Debug)]
 pub(crate) struct Narrowed {
     pub(crate) sdp: String,
+    /// For each section that is rejected, the media line that says so. str0m sees a rejected
+    /// `audio` in its place: it would open a data channel, and knows no other media.
+    pub(crate) rejected: Vec<Option<String>>,
     pub(crate) audio: Option<Offered>,
     pub(crate) video: Option<Offered>,
 }
@@ -92,7 +97,11 @@ impl<'a> Offer<'a> {
         if !anywhere(FINGERPRINT) {
             return Err(OfferFault::Malformed("it has no SHA-256 fingerprint"));
         }
+        let of_all = session.iter().copied().find(is_direction).unwrap_or(DIRECTION);
         for section in &mut sections {
+            section.direction = section.lines.iter().copied().find(is_direction).unwrap_or(of_all);
+            // Without a transport of its own a section has port 0 too (RFC 9143, section 6).
+            section.rejected &= !section.lines.contains(&"a=bundle-only");
             section.read_codecs();
         }
         Ok(Self { session, sections })
@@ -103,10 +112,12 @@ impl<'a> Offer<'a> {
         if !self.sections.iter().any(|section| section.kind.is_some() && section.sends()) {
             return Err(OfferFault::Malformed("it offers to send nothing"));
         }
-        self.narrow(|section, _| match format::choose_to_receive(&section.codecs, preferred) {
-            Some(codec) if section.sends() => Fate::Use(codec),
-            Some(codec) => Fate::Idle(codec),
-            None => Fate::Reject,
+        self.narrow("a=sendonly", |section, _| {
+            match format::choose_to_receive(&section.codecs, preferred) {
+                Some(codec) if section.sends() => Fate::Use(codec),
+                Some(codec) => Fate::Idle(codec),
+                None => Fate::Reject,
+            }
         })
     }
 
@@ -126,7 +137,7 @@ impl<'a> Offer<'a> {
         if unfit {
             return Err(OfferFault::NoCommonCodecs);
         }
-        self.narrow(|section, kind| {
+        self.narrow("a=recvonly", |section, kind| {
             let fit = wanted(kind).and_then(|spec| format::choose_to_send(&section.codecs, &spec));
             match (fit, section.codecs.first()) {
                 (Some(codec), _) if section.receives() => Fate::Use(codec),
@@ -136,7 +147,12 @@ impl<'a> Offer<'a> {
         })
     }
 
-    fn narrow(&self, decide: impl Fn(&Section<'a>, Kind) -> Fate) -> Result<Narrowed, OfferFault> {
+    /// Decides about each section. One that is used shall say `direction`, whatever it said before.
+    fn narrow(
+        &self,
+        direction: &str,
+        decide: impl Fn(&Section<'a>, Kind) -> Fate,
+    ) -> Result<Narrowed, OfferFault> {
         let (mut audio, mut video) = (None, None);
         let mut fates = Vec::with_capacity(self.sections.len());
         for section in &self.sections {
@@ -163,10 +179,14 @@ impl<'a> Offer<'a> {
         if audio.is_none() && video.is_none() {
             return Err(OfferFault::NoCommonCodecs);
         }
-        Ok(Narrowed { sdp: self.print(&fates), audio, video })
+        let rejected = self.sections.iter().zip(&fates);
+        let rejected = rejected
+            .map(|(section, fate)| (*fate == Fate::Reject).then(|| section.rejection()))
+            .collect();
+        Ok(Narrowed { sdp: self.print(direction, &fates), rejected, audio, video })
     }
 
-    fn print(&self, fates: &[Fate]) -> String {
+    fn print(&self, direction: &str, fates: &[Fate]) -> String {
         let rejected_mids: Vec<&str> = self
             .sections
             .iter()
@@ -189,7 +209,7 @@ impl<'a> Offer<'a> {
             }
         }
         for (section, fate) in self.sections.iter().zip(fates) {
-            section.print(*fate, &mut out);
+            section.print(direction, *fate, &mut out);
         }
         out
     }
@@ -204,24 +224,21 @@ impl<'a> Section<'a> {
             _ => None,
         };
         let rejected = words.next() == Some("0");
-        Self { kind, lines: vec![line], codecs: Vec::new(), rejected }
+        let lines = vec![line];
+        Self { kind, lines, direction: DIRECTION, codecs: Vec::new(), rejected }
     }
 
     fn attribute(&self, prefix: &str) -> Option<&'a str> {
         self.lines.iter().find_map(|line| line.strip_prefix(prefix))
     }
 
-    /// Whether the offerer wants to send here; `sendrecv` when it does not say (RFC 8866, 6.7).
+    /// Whether the offerer wants to send here.
     fn sends(&self) -> bool {
-        !self.has("a=recvonly") && !self.has("a=inactive")
+        matches!(self.direction, "a=sendrecv" | "a=sendonly")
     }
 
     fn receives(&self) -> bool {
-        !self.has("a=sendonly") && !self.has("a=inactive")
-    }
-
-    fn has(&self, line: &str) -> bool {
-        self.lines.contains(&line)
+        matches!(self.direction, "a=sendrecv" | "a=recvonly")
     }
 
     fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
@@ -275,49 +292,68 @@ impl<'a> Section<'a> {
         })
     }
 
-    fn print(&self, fate: Fate, out: &mut String) {
-        let codec = match fate {
-            Fate::Use(codec) | Fate::Idle(codec) => Some(codec),
-            Fate::Reject => None,
+    fn print(&self, direction: &str, fate: Fate, out: &mut String) {
+        let (codec, direction) = match fate {
+            Fate::Use(codec) => (Some(codec), direction),
+            Fate::Idle(codec) => (Some(codec), "a=inactive"),
+            Fate::Reject => (None, "a=inactive"),
         };
-        let keep = |pt: &str| {
-            let pt = pt.parse::<u8>().ok();
-            pt.is_none() || codec.is_none_or(|codec| pt == Some(codec.pt) || pt == codec.rtx)
-        };
-        for line in &self.lines {
-            if line.starts_with("m=") {
-                out.push_str(&self.media_line(line, codec));
-                out.push_str("\r\n");
-                continue;
-            }
-            let of_codec = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
-            let tail = of_codec.iter().find_map(|prefix| line.strip_prefix(prefix));
-            let simulcast = line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
-            let direction = matches!(*line, "a=sendrecv" | "a=sendonly" | "a=recvonly");
-            if direction && matches!(fate, Fate::Idle(_)) {
-                push_line(out, "a=inactive");
-            } else if !simulcast
-                && tail.and_then(|tail| tail.split_whitespace().next()).is_none_or(keep)
-            {
+        for (index, line) in self.lines.iter().copied().enumerate() {
+            if index == 0 {
+                push_line(out, &self.media_line(line, codec));
+            } else if codec.map_or_else(|| is_identity(line), |codec| is_of(line, codec)) {
                 push_line(out, line);
             }
         }
+        push_line(out, direction);
     }
 
+    /// What str0m is given as the first line.
     fn media_line(&self, line: &str, codec: Option<Offered>) -> String {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (media, protocol) = match words.as_slice() {
-            [media, _, protocol, ..] => (*media, *protocol),
-            _ => return line.to_owned(),
-        };
+        let mut words = line.split_whitespace();
+        let media = words.next().unwrap_or_default();
+        let protocol = words.nth(1).unwrap_or_default();
         match codec {
             Some(Offered { pt, rtx: Some(rtx), .. }) => format!("{media} 9 {protocol} {pt} {rtx}"),
             Some(Offered { pt, rtx: None, .. }) => format!("{media} 9 {protocol} {pt}"),
-            None => {
-                format!("{media} 0 {protocol} {}", words.get(3..).unwrap_or_default().join(" "))
-            }
+            // Payload type 0 needs no rtpmap.
+            None => "m=audio 0 UDP/TLS/RTP/SAVPF 0".to_owned(),
         }
     }
+
+    /// The first line of the answer to a section that is not accepted (RFC 3264, section 6).
+    fn rejection(&self) -> String {
+        let mut words: Vec<&str> = self.lines.iter().take(1).flat_map(|l| l.split(' ')).collect();
+        if let Some(port) = words.get_mut(1) {
+            *port = "0";
+        }
+        words.join(" ")
+    }
+}
+
+/// Who sends where an offer does not say (RFC 8866, section 6.7).
+const DIRECTION: &str = "a=sendrecv";
+
+fn is_direction(line: &&str) -> bool {
+    matches!(*line, "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive")
+}
+
+/// What stays of a rejected section. Its transport must not: str0m takes the first that it finds,
+/// and what counts is that of the first section in use (RFC 9143, section 7.3).
+fn is_identity(line: &str) -> bool {
+    line.starts_with("c=") || line.starts_with("a=mid:")
+}
+
+/// Whether a line stays in a section whose only codec is this one.
+fn is_of(line: &str, codec: Offered) -> bool {
+    let of_codec = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
+    let tail = of_codec.iter().find_map(|prefix| line.strip_prefix(prefix));
+    let other = tail.and_then(|tail| tail.split_whitespace().next()).is_some_and(|pt| {
+        let pt = pt.parse::<u8>().ok();
+        pt.is_some() && pt != Some(codec.pt) && pt != codec.rtx
+    });
+    let simulcast = line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
+    !other && !simulcast && !is_direction(&line)
 }
 
 /// Writes a line, unless it is the fingerprint of a function that DTLS here does not check.

@@ -167,7 +167,11 @@ impl Peer {
         let answer = peer.rtc.sdp_api().accept_offer(offer);
         let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
         let stream = format!("s{}", ctx.rng.token(12));
-        let answer = answer::rewrite(&answer, &stream);
+        let bounds = match &peer.role {
+            Role::Ingest(_) => Some(&ctx.config.settings.congestion),
+            Role::Egress(_) => None,
+        };
+        let answer = answer::rewrite(&answer, &stream, &narrowed.rejected, bounds);
         Ok(Accepted { peer, answer, formats: narrowed.formats() })
     }
 
@@ -320,14 +324,14 @@ impl Peer {
         &self.paths
     }
 
-    /// Sends one packet of the stream, with the next drain.
+    /// Sends one packet of the stream; unless that was for nothing, there is something to drain.
     pub(crate) fn write(&mut self, packet: &Packet) -> Written {
         let connected = matches!(self.phase, Phase::Connected { .. });
         let written = match &mut self.role {
             Role::Egress(egress) if connected => egress.write(&mut self.rtc, packet),
-            Role::Egress(_) | Role::Ingest(_) => Written::Nothing,
+            Role::Egress(_) | Role::Ingest(_) => Written::No,
         };
-        self.written |= written == Written::Queued;
+        self.written |= matches!(written, Written::Yes | Written::Entered);
         written
     }
 
@@ -393,7 +397,7 @@ impl Peer {
                 }
                 facts.push(Fact::Connected);
             }
-            Event::MediaAdded(added) => self.note_track(ctx, &added),
+            Event::MediaAdded(added) => self.note_track(&added),
             Event::IceConnectionStateChange(state) => self.note_ice(state, facts),
             Event::RtpPacket(packet) => {
                 if let Role::Ingest(ingest) = &mut self.role
@@ -409,7 +413,7 @@ impl Peer {
     }
 
     /// str0m tells of the offer's sections once the peer is connected.
-    fn note_track(&mut self, ctx: &Ctx<'_>, added: &MediaAdded) {
+    fn note_track(&mut self, added: &MediaAdded) {
         let kind = Kind::from(added.kind);
         let [audio, video] = self.codecs;
         let codec = match kind {
@@ -420,7 +424,6 @@ impl Peer {
         match &mut self.role {
             Role::Ingest(ingest) => {
                 ingest.add_track(kind, added.mid, codec);
-                ingest.limit_bitrate(&mut self.rtc, ctx.config.settings.congestion.bitrate_max);
             }
             Role::Egress(egress) => egress.add_track(kind, added.mid, codec),
         }

@@ -126,9 +126,10 @@ impl Fields<'_> {
             "playStream" => Request::Play(self.stream_request()?),
             "unPublishStream" => Request::Unpublish { media_session: media_session()? },
             "stopStream" => Request::Stop { media_session: media_session()? },
-            "availableStream" => {
-                Request::Available { media_session: media_session()?, name: self.name("name")? }
-            }
+            "availableStream" => Request::Available {
+                media_session: media_session()?,
+                name: self.any_length("name")?,
+            },
             "sendStreamEvent" => Request::StreamEvent {
                 media_session: media_session()?,
                 kind: self.name("type")?,
@@ -143,28 +144,49 @@ impl Fields<'_> {
     }
 
     fn greeting(&self) -> Result<Greeting, RequestFault> {
-        let text = |field| self.text(field, self.limits.name_bytes_max);
         let link = self.field("custom")?.and_then(|custom| custom.get("distributaryLink"));
         let node = link.and_then(|link| link.get("node")).and_then(Value::as_str);
+        let max = self.limits.name_bytes_max;
+        if node.is_some_and(|node| node.len() > max) {
+            return Err(RequestFault::TooLong { message: self.shown(), field: "custom", max });
+        }
         Ok(Greeting {
-            app_key: text("appKey")?.unwrap_or_default(),
-            client_version: text("clientVersion")?.unwrap_or_default(),
-            client_os_version: text("clientOSVersion")?.unwrap_or_default(),
-            client_browser_version: text("clientBrowserVersion")?.unwrap_or_default(),
+            app_key: self.text("appKey", max)?.unwrap_or_default(),
+            client_version: self.shortened("clientVersion")?,
+            client_os_version: self.shortened("clientOSVersion")?,
+            client_browser_version: self.shortened("clientBrowserVersion")?,
             keep_alive: matches!(self.field("keepAlive")?, Some(Value::Bool(true))),
             link: node.map(|node| LinkTag { node: node.to_owned() }),
         })
     }
 
     fn stream_request(&self) -> Result<StreamRequest, RequestFault> {
-        let names = self.limits.name_bytes_max;
-        // An empty id or name is answered in the dialogue, by a status; a status needs the id.
+        let id = self.text("mediaSessionId", self.limits.name_bytes_max)?;
+        // What is wrong with the rest is for a status to say: a page that hears nothing but `fail`
+        // waits for ever.
         Ok(StreamRequest {
-            media_session: self.text("mediaSessionId", names)?.unwrap_or_default(),
-            name: self.text("name", names)?.unwrap_or_default(),
-            provider: self.text("mediaProvider", names)?.unwrap_or_default(),
-            sdp: self.text("sdp", self.limits.websocket_message_bytes_max)?.unwrap_or_default(),
+            media_session: id.unwrap_or_default(),
+            name: self.any_length("name")?,
+            provider: self.any_length("mediaProvider")?,
+            sdp: self.any_length("sdp")?,
         })
+    }
+
+    /// A text as long as the message lets it be; empty if there is none.
+    fn any_length(&self, field: &'static str) -> Result<String, RequestFault> {
+        let text = self.text(field, self.limits.websocket_message_bytes_max)?;
+        Ok(text.unwrap_or_default())
+    }
+
+    /// The start of a text that is only echoed; empty if there is none.
+    fn shortened(&self, field: &'static str) -> Result<String, RequestFault> {
+        let mut text = self.any_length(field)?;
+        let mut end = self.limits.name_bytes_max.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        Ok(text)
     }
 
     fn name(&self, field: &'static str) -> Result<String, RequestFault> {

@@ -273,6 +273,9 @@ fn bind_media(
             Ok(socket) => {
                 let addr = socket.local_addr().map_err(system("a media socket has no address"))?;
                 grow_buffers(&socket, settings);
+                if bound.is_empty() {
+                    warn_of_small_buffers(&socket, settings);
+                }
                 bound.push((socket, addr));
             }
             Err(error)
@@ -331,18 +334,22 @@ fn with_ipv4_fallback<T>(
 
 fn grow_buffers(socket: &UdpSocket, settings: &Settings) {
     let socket = SockRef::from(socket);
-    let receive = settings.udp_receive_bytes.max(UDP_BUFFER_BYTES_MIN);
-    let send = settings.udp_send_bytes.max(UDP_BUFFER_BYTES_MIN);
-    // A refusal shows in what is read back.
-    let _ = socket.set_recv_buffer_size(receive);
-    let _ = socket.set_send_buffer_size(send);
-    for (direction, wanted, got, sysctl) in [
-        ("receive", receive, socket.recv_buffer_size(), "net.core.rmem_max"),
-        ("send", send, socket.send_buffer_size(), "net.core.wmem_max"),
+    // A refusal shows in what can be read back.
+    let _ = socket.set_recv_buffer_size(settings.udp_receive_bytes.max(UDP_BUFFER_BYTES_MIN));
+    let _ = socket.set_send_buffer_size(settings.udp_send_bytes.max(UDP_BUFFER_BYTES_MIN));
+}
+
+/// Warns once for each direction in which the system grants less than was asked for.
+fn warn_of_small_buffers(socket: &UdpSocket, settings: &Settings) {
+    let socket = SockRef::from(socket);
+    for (direction, setting, got, sysctl) in [
+        ("receive", settings.udp_receive_bytes, socket.recv_buffer_size(), "net.core.rmem_max"),
+        ("send", settings.udp_send_bytes, socket.send_buffer_size(), "net.core.wmem_max"),
     ] {
+        let wanted = setting.max(UDP_BUFFER_BYTES_MIN);
         // Linux reports twice what it grants, the other half being its own bookkeeping.
-        let granted =
-            got.map_or(0, |bytes| if cfg!(target_os = "linux") { bytes / 2 } else { bytes });
+        let divisor = if cfg!(target_os = "linux") { 2 } else { 1 };
+        let granted = got.map_or(0, |bytes| bytes / divisor);
         if granted < wanted {
             warn!(
                 "the system grants a {direction} buffer of {granted} bytes instead of {wanted}; \

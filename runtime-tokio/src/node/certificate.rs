@@ -11,6 +11,7 @@ use distributary_core::config::TlsIdentity;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use tracing::{info, warn};
 use x509_cert::der::Decode;
 
@@ -44,7 +45,14 @@ pub(super) fn load(certificate: &Path, key: &Path) -> Result<TlsIdentity, StartE
         path: key.to_owned(),
         problem: format!("expected a private key in PEM, without a passphrase: {error}"),
     })?;
-    Ok(TlsIdentity { chain, key: key_der.secret_der().to_vec() })
+    let secret = key_der.secret_der().to_vec();
+    let own = chain.iter().cloned().map(CertificateDer::from).collect();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(own, key_der, &provider).map_err(|error| StartError::File {
+        path: key.to_owned(),
+        problem: format!("expected the key of {}: {error}", certificate.display()),
+    })?;
+    Ok(TlsIdentity { chain, key: secret })
 }
 
 /// Reads all certificates of a PEM file, DER; at least one.
@@ -206,5 +214,14 @@ mod tests {
         let certificate = folder.join(CERTIFICATE_FILE);
         let error = load(&certificate, &certificate).unwrap_err().to_string();
         assert!(error.contains(CERTIFICATE_FILE) && error.contains("private key"), "{error}");
+    }
+
+    #[test]
+    fn the_key_of_another_certificate_is_refused() {
+        let (one, other) = (scratch("certificate-one"), scratch("certificate-other"));
+        keep(&one).unwrap();
+        keep(&other).unwrap();
+        let error = load(&one.join(CERTIFICATE_FILE), &other.join(KEY_FILE)).unwrap_err();
+        assert!(error.to_string().contains("expected the key of"), "{error}");
     }
 }

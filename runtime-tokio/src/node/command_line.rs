@@ -19,6 +19,7 @@ use super::demo;
 use super::error::{RunError, StartError};
 use super::folder::Folder;
 use super::plan::Plan;
+use super::reload::Source;
 use super::running::Running;
 
 /// How often a waiting process looks whether its node ended by itself.
@@ -29,7 +30,8 @@ pub type Start = fn(Plan) -> Result<Running, StartError>;
 
 /// A WebRTC CDN: publish once to an origin, play from any edge
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(version, arg_required_else_help = true)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     /// The folder with flashphoner.properties and, on an origin, loadbalancing.xml
     #[arg(long, value_name = "DIR", required = true)]
@@ -37,10 +39,10 @@ struct CommandLine {
     /// Override a property; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
     overrides: Vec<(String, String)>,
-    /// Say whether the settings are fine, and exit
+    /// Say whether the settings are fine, and exit; nothing is opened or written
     #[arg(long)]
     check: bool,
-    /// How the log on stderr is written; the variable RUST_LOG says what is in it
+    /// How the log on stderr is written; RUST_LOG=debug or RUST_LOG=warn says how much
     #[arg(long, value_enum, default_value_t = Log::Text, global = true)]
     log: Log,
     #[command(subcommand)]
@@ -66,7 +68,7 @@ enum Log {
 /// Runs a server binary: reads the command line, does what it says, and answers with the
 /// process's exit code: 0 after a stop in good order, 1 after a failure, 2 for a wrong line.
 pub fn run(name: &'static str, start: Start) -> ExitCode {
-    let command = CommandLine::command().name(name).bin_name(name);
+    let command = CommandLine::command().name(name).bin_name(name).after_help(examples(name));
     let line = match CommandLine::from_arg_matches(&command.get_matches()) {
         Ok(line) => line,
         Err(error) => error.exit(),
@@ -110,20 +112,21 @@ fn check(folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
 
 fn serve(start: Start, folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
     let signals = Interrupts::new()?;
-    let folder = Folder::read(folder, overrides)?;
-    for warning in folder.warnings() {
+    let read = Folder::read(folder, overrides)?;
+    for warning in read.warnings() {
         warn!("{}", warning.0);
     }
-    let node = start(folder.plan()?)?;
+    let source = Source::new(folder, &read, overrides);
+    let node = start(read.plan()?)?;
     say(&node.ready_line())?;
-    signals.watch(vec![node], None)
+    signals.watch(vec![node], Some(source), None)
 }
 
 fn show(start: Start, seconds: Option<u64>) -> Result<(), Failure> {
     let signals = Interrupts::new()?;
     let demo = demo::start(start)?;
     say(&demo.pages)?;
-    signals.watch(vec![demo.origin, demo.edge], seconds.map(Duration::from_secs))
+    signals.watch(vec![demo.origin, demo.edge], None, seconds.map(Duration::from_secs))
 }
 
 fn say(text: &str) -> Result<(), io::Error> {
@@ -163,20 +166,28 @@ impl Interrupts {
     }
 
     /// Stops the nodes at SIGINT, at SIGTERM, or after `time`; ends as well when one of them
-    /// ends by itself, which is a failure of it.
-    fn watch(&self, mut nodes: Vec<Running>, time: Option<Duration>) -> Result<(), Failure> {
+    /// ends by itself, which is a failure of it. At SIGHUP, the nodes get what `source` says then.
+    fn watch(
+        &self,
+        mut nodes: Vec<Running>,
+        mut source: Option<Source>,
+        time: Option<Duration>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
             match self.arrived.recv_timeout(LOOK_INTERVAL) {
-                Ok(SIGHUP) => warn!(
-                    "SIGHUP: settings and certificates are read at start only; restart to have \
-                     changes take effect"
-                ),
+                Ok(SIGHUP) => match (&mut source, nodes.as_mut_slice()) {
+                    (Some(source), [node]) => source.reload(node),
+                    _ => info!("there are no files to read again"),
+                },
                 Ok(_) => break,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             if time.is_some_and(|time| began.elapsed() >= time) {
                 break;
+            }
+            if let (Some(source), [node]) = (&mut source, nodes.as_mut_slice()) {
+                source.look(node);
             }
             for node in &mut nodes {
                 if let Some(outcome) = node.wait(Duration::ZERO) {
@@ -199,9 +210,21 @@ fn write_log(log: Log) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match log {
-        Log::Text => subscriber.init(),
+        // Which module speaks is of use to programs that search, not to people who read along.
+        Log::Text => subscriber.with_target(false).init(),
         Log::Json => subscriber.json().init(),
     }
+}
+
+fn examples(name: &str) -> String {
+    format!(
+        "Examples:\n  \
+         {name} demo                   a first look\n  \
+         {name} --config DIR           a node\n  \
+         {name} --config DIR --check   only look at its settings\n\n\
+         Once a node listens it says so on stdout, in one line that begins with \"ready\".\n\
+         Exit codes: 0 after SIGINT or SIGTERM, 1 after a failure, 2 for a wrong command line."
+    )
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -18,8 +18,8 @@ const PUBLISH_PAGE: &str =
     "/client2/examples/demo/streaming/two_way_streaming/two_way_streaming.html";
 const PLAY_PAGE: &str = "/client2/examples/demo/streaming/embed_player/sample.html";
 
-/// Ports an origin has by default: taken where they are free.
-const ORIGIN_PORTS: [(&str, u16); 5] = [
+/// Ports a node has by default: the origin's where they are free.
+const PORTS: [(&str, u16); 5] = [
     ("ws.port", 8080),
     ("wss.port", 8443),
     ("http.port", 8081),
@@ -27,8 +27,9 @@ const ORIGIN_PORTS: [(&str, u16); 5] = [
     ("page.port", 8888),
 ];
 
-const EDGE_PROPERTIES: &str = "\
-    ws.port=0\nwss.port=0\nhttp.port=0\nhttps.port=0\npage.port=0\nmedia_port_from=0\n";
+/// How far above the origin's ports the edge's are, where they are free: addresses that stay the
+/// same keep what a browser was allowed for them.
+const EDGE_PORTS_ABOVE: u16 = 1000;
 
 /// Two nodes that run, and what to tell whoever started them.
 pub(super) struct Demo {
@@ -49,11 +50,8 @@ pub(super) fn start(start: Start) -> Result<Demo, StartError> {
         Ok::<Plan, StartError>(plan)
     };
 
-    let edge = start(plan(EDGE_PROPERTIES, None)?)?;
-    let mut origin_properties = "load_balancing_enabled=true\n".to_owned();
-    for (key, port) in ORIGIN_PORTS {
-        let _ = writeln!(origin_properties, "{key}={}", if is_free(port) { port } else { 0 });
-    }
+    let edge_properties = format!("media_port_from=0\n{}", ports_from(EDGE_PORTS_ABOVE));
+    let edge = start(plan(&edge_properties, None)?)?;
     let balancing = format!(
         "<loadbalancer mode=\"roundrobin\" stream_distribution=\"webrtc\">\n  \
          <node id=\"1\"><ip>{ip}</ip><ws>{ws}</ws><wss>{wss}</wss>\
@@ -64,31 +62,43 @@ pub(super) fn start(start: Start) -> Result<Demo, StartError> {
         wss = port(&edge, Service::Wss),
         fingerprint = edge.fingerprint(),
     );
+    let origin_properties = format!("load_balancing_enabled=true\n{}", ports_from(0));
     let origin = start(plan(&origin_properties, Some(&balancing))?)?;
     let pages = pages(&origin, &edge, lan);
     Ok(Demo { origin, edge, pages })
 }
 
+/// The default ports and so many more, or any where they are taken.
+fn ports_from(above: u16) -> String {
+    PORTS.iter().fold(String::new(), |mut text, (key, port)| {
+        let port = port + above;
+        let _ = writeln!(text, "{key}={}", if is_free(port) { port } else { 0 });
+        text
+    })
+}
+
 fn pages(origin: &Running, edge: &Running, lan: Option<IpAddr>) -> String {
+    let (publish, play) = (port(origin, Service::Http), port(edge, Service::Http));
     let mut text = format!(
-        "An origin and an edge are running.\n\n  \
-         publish here:  http://localhost:{}{PUBLISH_PAGE}\n  \
-         play there:    http://localhost:{}{PLAY_PAGE}\n",
-        port(origin, Service::Http),
-        port(edge, Service::Http),
+        "An origin and an edge are running. In a browser on this machine:\n\n  \
+         1. Open this page of the origin, press Connect, then Publish:\n     \
+         http://localhost:{publish}{PUBLISH_PAGE}\n\n  \
+         2. Open this page of the edge, enter the stream name of page 1, press Test now, then the \
+         play button:\n     \
+         http://localhost:{play}{PLAY_PAGE}\n",
     );
     if let Some(ip) = lan {
         let host = match ip {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("[{v6}]"),
         };
+        let (publish, play) = (port(origin, Service::Page), port(edge, Service::Page));
         let _ = write!(
             text,
-            "\nFrom other machines, once the self-signed certificate is accepted in each:\n\n  \
-             publish here:  https://{host}:{}{PUBLISH_PAGE}\n  \
-             play there:    https://{host}:{}{PLAY_PAGE}\n",
-            port(origin, Service::Page),
-            port(edge, Service::Page),
+            "\nThe same from another machine, whose browser asks to accept a self-signed \
+             certificate:\n\n  \
+             1. https://{host}:{publish}{PUBLISH_PAGE}\n  \
+             2. https://{host}:{play}{PLAY_PAGE}\n",
         );
     }
     text.push_str("\nCtrl-C ends both.");

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use distributary_core::Pages;
-use distributary_core::config::{Settings, SettingsFiles, Warning};
+use distributary_core::config::{Settings, SettingsFiles, TlsIdentity, Warning};
 use tracing::warn;
 
 use super::certificate;
@@ -37,7 +37,17 @@ impl Folder {
     ///
     /// [`StartError`] if a file cannot be read or a setting not be used.
     pub fn read(path: &Path, overrides: &[(String, String)]) -> Result<Self, StartError> {
-        let properties = read_text(&path.join(PROPERTIES_FILE))?;
+        if !path.is_dir() {
+            let what = if path.exists() { "this is no folder" } else { "there is no such folder" };
+            let problem = format!("{what}; expected the one that holds {PROPERTIES_FILE}");
+            return Err(StartError::File { path: path.to_owned(), problem });
+        }
+        let properties_path = path.join(PROPERTIES_FILE);
+        if !properties_path.exists() {
+            let problem = "there is no such file; an empty one gives every key its default";
+            return Err(StartError::File { path: properties_path, problem: problem.to_owned() });
+        }
+        let properties = read_text(&properties_path)?;
         let balancing_path = path.join(BALANCING_FILE);
         let balancing =
             if balancing_path.exists() { Some(read_text(&balancing_path)?) } else { None };
@@ -51,6 +61,12 @@ impl Folder {
         &self.warnings
     }
 
+    /// `tls.cert` and `tls.key`, where they are; nothing if the settings name none.
+    pub(super) fn certificate_files(&self) -> Vec<PathBuf> {
+        let files = self.settings.tls_files.iter();
+        files.flat_map(|(cert, key)| [self.path.join(cert), self.path.join(key)]).collect()
+    }
+
     /// Reads everything that a start would read, and writes nothing.
     ///
     /// # Errors
@@ -59,9 +75,7 @@ impl Folder {
     pub fn check(&self) -> Result<(), StartError> {
         self.pages()?;
         self.authorities()?;
-        if let Some((certificate, key)) = &self.settings.tls_files {
-            certificate::load(&self.path.join(certificate), &self.path.join(key))?;
-        }
+        self.certificate()?;
         Ok(())
     }
 
@@ -72,10 +86,8 @@ impl Folder {
     ///
     /// [`StartError`] if a file cannot be used or a certificate not be made.
     pub fn plan(self) -> Result<Plan, StartError> {
-        let tls = match &self.settings.tls_files {
-            Some((certificate, key)) => {
-                certificate::load(&self.path.join(certificate), &self.path.join(key))?
-            }
+        let tls = match self.certificate()? {
+            Some(own) => own,
             None => certificate::keep(&self.path)?,
         };
         let pages = self.pages()?;
@@ -85,15 +97,31 @@ impl Folder {
 
     fn pages(&self) -> Result<Pages, StartError> {
         match &self.settings.client_dir {
-            Some(folder) => Ok(Pages::from_files(read_pages(&self.path.join(folder))?)),
+            Some(folder) => {
+                let folder = self.path.join(folder);
+                let pages = read_pages(&folder).map_err(named_by("client_dir"))?;
+                if pages.is_empty() {
+                    warn!("{} holds no pages; see client_dir", folder.display());
+                }
+                Ok(Pages::from_files(pages))
+            }
             None => Ok(Pages::built_in()),
         }
+    }
+
+    /// What `tls.cert` and `tls.key` name; `None` if they are not set.
+    fn certificate(&self) -> Result<Option<TlsIdentity>, StartError> {
+        let Some((certificate, key)) = &self.settings.tls_files else { return Ok(None) };
+        certificate::load(&self.path.join(certificate), &self.path.join(key))
+            .map(Some)
+            .map_err(named_by("tls.cert and tls.key"))
     }
 
     /// `cdn_ca` if it is set, else what the system trusts; nothing on a node without edges.
     fn authorities(&self) -> Result<Vec<Vec<u8>>, StartError> {
         if let Some(file) = &self.settings.cdn_ca {
-            return certificate::authorities(&self.path.join(file));
+            let found = certificate::authorities(&self.path.join(file));
+            return found.map_err(named_by("cdn_ca"));
         }
         if self.settings.balancing.is_none() {
             return Ok(Vec::new());
@@ -103,6 +131,17 @@ impl Folder {
             warn!("an authority that the system trusts cannot be read: {error}");
         }
         Ok(found.certs.into_iter().map(|der| der.to_vec()).collect())
+    }
+}
+
+/// Adds to a problem with a file which settings name that file.
+fn named_by(keys: &'static str) -> impl Fn(StartError) -> StartError {
+    move |error| {
+        if let StartError::File { path, problem } = error {
+            StartError::File { path, problem: format!("{problem}; see {keys}") }
+        } else {
+            error
+        }
     }
 }
 
@@ -206,7 +245,25 @@ pub(super) mod tests {
     fn a_folder_without_properties_is_named() {
         let folder = scratch("empty");
         let error = Folder::read(&folder, &[]).unwrap_err().to_string();
-        assert!(error.contains("flashphoner.properties"), "{error}");
+        assert!(error.contains("flashphoner.properties: there is no such file"), "{error}");
+        fs::write(folder.join(PROPERTIES_FILE), "").unwrap();
+        let error = Folder::read(&folder.join(PROPERTIES_FILE), &[]).unwrap_err().to_string();
+        assert!(error.contains("this is no folder"), "{error}");
+        let error = Folder::read(&folder.join("none"), &[]).unwrap_err().to_string();
+        assert!(error.contains("there is no such folder"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_with_its_keys() {
+        let folder = scratch("named");
+        fs::write(folder.join(PROPERTIES_FILE), "tls.cert=a.pem\ntls.key=b.pem\n").unwrap();
+        let check = |key: &str| {
+            let overrides = [(key.to_owned(), "none".to_owned())];
+            Folder::read(&folder, &overrides).unwrap().check().unwrap_err().to_string()
+        };
+        assert!(check("client_dir").ends_with("see client_dir"));
+        assert!(check("cdn_ca").ends_with("see cdn_ca"));
+        assert!(check("tls.cert").ends_with("see tls.cert and tls.key"));
     }
 
     #[test]

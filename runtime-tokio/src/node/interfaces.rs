@@ -76,3 +76,37 @@ pub(super) fn candidates(
     }
     chosen
 }
+
+#[cfg(test)]
+mod tests {
+    use distributary_core::config::SettingsFiles;
+
+    use super::*;
+
+    fn chosen(properties: &str, interfaces: &[&str], reach: Reach, with_ipv6: bool) -> Vec<String> {
+        let files = SettingsFiles { properties, balancing: None };
+        let (settings, _) = Settings::parse(files, &[]).unwrap();
+        let interfaces: Vec<IpAddr> = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
+        let chosen = candidates(&settings, &interfaces, reach, with_ipv6);
+        chosen.iter().map(IpAddr::to_string).collect()
+    }
+
+    #[test]
+    fn settings_count_before_interfaces() {
+        let both = "ip=203.0.113.7\nip_local=192.0.2.1\n";
+        assert_eq!(chosen(both, &["192.0.2.1"], Reach::Network, true), ["203.0.113.7"]);
+        let local = "ip_local=192.0.2.1\n";
+        assert_eq!(chosen(local, &["192.0.2.9"], Reach::Network, true), ["192.0.2.1"]);
+        let loopback = "ip_local=127.0.0.1\n";
+        assert_eq!(chosen(loopback, &["192.0.2.9"], Reach::Network, true), ["127.0.0.1"]);
+    }
+
+    #[test]
+    fn loopback_is_for_want_of_better_or_for_the_asking() {
+        let all = ["192.0.2.1", "2001:db8::1", "127.0.0.1", "::1"];
+        assert_eq!(chosen("", &all, Reach::Network, true), ["192.0.2.1", "2001:db8::1"]);
+        assert_eq!(chosen("", &all, Reach::NetworkAndLoopback, true), all);
+        assert_eq!(chosen("", &all, Reach::Network, false), ["192.0.2.1"]);
+        assert_eq!(chosen("", &all[2..], Reach::Network, true), ["127.0.0.1", "::1"]);
+    }
+}

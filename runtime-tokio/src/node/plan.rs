@@ -31,19 +31,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan with built-in pages, default bounds, no authorities and a name of its own.
+    /// A plan with built-in pages, default bounds and no authorities; its name is `node.id`, or
+    /// else made up.
     ///
     /// # Errors
     ///
     /// [`StartError::System`] if the system gives no randomness for the name.
     pub fn new(settings: Settings, tls: TlsIdentity) -> Result<Self, StartError> {
+        let name = match &settings.node_id {
+            Some(id) => id.clone(),
+            None => node_name()?,
+        };
         Ok(Self {
             settings,
             limits: Limits::default(),
             pages: Pages::built_in(),
             tls,
             link_roots: Vec::new(),
-            name: node_name()?,
+            name,
             reach: Reach::default(),
             events: None,
         })
@@ -74,3 +79,23 @@ pub(super) fn crypto() -> Arc<CryptoProvider> {
 }
 
 type CryptoProvider = str0m::config::CryptoProvider;
+
+#[cfg(test)]
+mod tests {
+    use distributary_core::config::SettingsFiles;
+
+    use super::*;
+    use crate::node::self_signed;
+
+    fn name(properties: &str) -> String {
+        let files = SettingsFiles { properties, balancing: None };
+        let (settings, _) = Settings::parse(files, &[]).unwrap();
+        Plan::new(settings, self_signed().unwrap()).unwrap().name
+    }
+
+    #[test]
+    fn a_node_has_the_name_it_is_given_or_one_of_its_own() {
+        assert_eq!(name("node.id=origin-1"), "origin-1");
+        assert_ne!(name(""), name(""));
+    }
+}

@@ -17,6 +17,7 @@ use super::certificate::fingerprint;
 use super::cpu;
 use super::error::{RunError, StartError};
 use super::mailbox::{Letter, Mailbox};
+use super::plan::Plan;
 
 /// How long bytes that a shard left behind may take to be written, on top of the shard's own
 /// time to drain.
@@ -139,6 +140,44 @@ impl Running {
             self.failure = self.failure.take().or(outcome.err());
         }
         Some(self.failure.take().map_or(Ok(()), Err))
+    }
+
+    /// Goes on with other settings, certificates and pages. Whoever is connected stays.
+    ///
+    /// What the node is bound to stays as it is until the next start, with a warning if the plan
+    /// has it otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Settings`] if the settings name this very node as its own edge; then nothing
+    /// changes.
+    pub fn reload(&mut self, plan: Plan) -> Result<(), StartError> {
+        plan.settings.check_self(&self.config.listening, &self.config.addresses)?;
+        let before = &self.config.settings;
+        for (what, same) in [
+            ("ip", before.ip == plan.settings.ip),
+            ("ip_local", before.ip_local == plan.settings.ip_local),
+            ("a listener's port", before.ports == plan.settings.ports),
+            ("media_port_from", before.media_port_from == plan.settings.media_port_from),
+            ("shards", before.shards == plan.settings.shards),
+        ] {
+            if !same {
+                warn!("{what} changed: that takes effect with the next start");
+            }
+        }
+        let Plan { settings, pages, tls, link_roots, .. } = plan;
+        let config = Config { settings, pages, tls, link_roots, ..Config::clone(&self.config) };
+        let new = fingerprint(&config.tls);
+        if new != self.fingerprint {
+            info!("SHA-256 fingerprint of the certificate: {new}");
+            self.fingerprint = new;
+        }
+        self.config = Arc::new(config);
+        for mailbox in self.mailboxes.iter() {
+            // A full mailbox has a reader that hangs, which is the end of the node anyway.
+            let _ = mailbox.post(Letter::Command(Command::Reload(Arc::clone(&self.config))));
+        }
+        Ok(())
     }
 
     /// Drains the node and waits for its end: new far sides are refused, the others are told,

@@ -339,7 +339,7 @@ impl Sim {
     /// Tells every shard of a node something as its operator.
     pub fn command(&mut self, index: usize, command: Command) {
         for shard in 0..self.nodes.get(index).map_or(0, |node| node.shards.len()) {
-            self.input(index, shard, Input::Command(command));
+            self.input(index, shard, Input::Command(command.clone()));
         }
     }
 

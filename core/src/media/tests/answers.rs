@@ -1,0 +1,163 @@
+//! Answers as they go out, made by str0m from narrowed offers.
+
+use super::*;
+
+fn ingest(offer: &str, codecs: &str) -> String {
+    let accepted = answer_publisher(offer, codecs).unwrap();
+    check(offer, &accepted.answer, "recvonly");
+    accepted.answer
+}
+
+fn egress(offer: &str, published: &Formats) -> String {
+    let accepted = answer_viewer(offer, published).unwrap();
+    check(offer, &accepted.answer, "sendonly");
+    accepted.answer
+}
+
+#[test]
+fn browsers_that_publish_are_answered() {
+    for offer in [chromium_publishes(), firefox_publishes()] {
+        for codecs in ["opus,vp8", "alaw,vp9", "ulaw,av1,h264", "opus,h264,vp8"] {
+            let answer = ingest(&offer, codecs);
+            assert_eq!(answer.matches("a=recvonly").count(), 2, "{answer}");
+            assert!(!answer.contains("a=msid:"), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn browsers_that_play_are_answered_with_one_stream() {
+    for codecs in ["opus,vp8", "alaw,vp9", "ulaw,av1", "opus,h264"] {
+        let formats = published(&chromium_publishes(), codecs);
+        let mut offers = vec![chromium_plays()];
+        if !codecs.contains("h264") {
+            offers.push(firefox_plays());
+        }
+        for offer in offers {
+            let answer = egress(&offer, &formats);
+            assert_eq!(answer.matches("a=sendonly").count(), 2, "{answer}");
+            assert_eq!(answer.matches("a=msid:").count(), 2, "{answer}");
+            assert_eq!(answer.matches("a=msid-semantic:").count(), 1, "{answer}");
+            let session = &sections(&answer)[0];
+            let named = values(session, "a=msid-semantic: WMS ")[0];
+            assert!(answer.contains(&format!("a=msid:{named} ")), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn opus_is_written_in_lower_case() {
+    let answer = ingest(&chromium_publishes(), "opus,vp8");
+    assert!(answer.contains("a=rtpmap:111 opus/48000/2\r\n"), "{answer}");
+}
+
+#[test]
+fn feedback_stands_between_a_codec_and_its_parameters() {
+    let answer = ingest(&chromium_publishes(), "opus,h264");
+    let lines: Vec<&str> = answer.lines().collect();
+    let map = lines.iter().position(|line| line.starts_with("a=rtpmap:108 H264")).unwrap();
+    let fmtp = lines.iter().position(|line| line.starts_with("a=fmtp:108 ")).unwrap();
+    assert!(lines[map + 1].starts_with("a=rtcp-fb:108 ") && fmtp > map + 1, "{answer}");
+    for feedback in ["nack", "nack pli", "ccm fir"] {
+        assert!(lines.contains(&&*format!("a=rtcp-fb:108 {feedback}")), "{feedback}: {answer}");
+    }
+}
+
+#[test]
+fn both_orders_and_single_media_are_answered() {
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    for parts in [&[OPUS, VP8] as &[_], &[VP8, OPUS], &[OPUS], &[VP8]] {
+        let offer = offer(parts);
+        ingest(&offer, "opus,vp8");
+        egress(&offer, &formats);
+    }
+}
+
+#[test]
+fn an_offer_both_ways_is_answered_one_way() {
+    let both = offer(&[&format!("{OPUS}\na=sendrecv"), &format!("{VP8}\na=sendrecv")]);
+    let answer = ingest(&both, "opus,vp8");
+    assert_eq!(answer.matches("a=recvonly").count(), 2, "{answer}");
+    let answer = egress(&both, &published(&chromium_publishes(), "opus,vp8"));
+    assert_eq!(answer.matches("a=sendonly").count(), 2, "{answer}");
+}
+
+/// Browsers always ask for both.
+#[test]
+fn a_stream_of_one_medium_plays_in_a_browser() {
+    for (part, kind) in [(OPUS, "audio"), (VP8, "video")] {
+        let formats = published(&offer(&[part]), "opus,vp8");
+        for offer in [chromium_plays(), firefox_plays()] {
+            let answer = egress(&offer, &formats);
+            assert_eq!(answer.matches("a=sendonly").count(), 1, "{answer}");
+            for section in &sections(&answer)[1..] {
+                let used = section.contains(&"a=sendonly");
+                assert_eq!(used, section[0].starts_with(&format!("m={kind}")), "{answer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_publisher_who_only_receives_one_medium_is_answered() {
+    let offer = offer(&[OPUS, &format!("{VP8}\na=recvonly")]);
+    let answer = ingest(&offer, "opus,vp8");
+    assert_eq!(answer.matches("a=recvonly").count(), 1, "{answer}");
+}
+
+#[test]
+fn a_viewer_who_does_not_say_a_direction_is_sent_only_what_there_is() {
+    let formats = published(&offer(&[OPUS]), "opus,vp8");
+    let answer = egress(&offer(&[OPUS, VP8]), &formats);
+    assert_eq!(answer.matches("a=sendonly").count(), 1, "{answer}");
+}
+
+#[test]
+fn candidates_stand_in_the_sections_that_are_used() {
+    let second = VP8.replace("96", "98").replace("97", "99");
+    let answer = ingest(&offer(&[VP8, &second, OPUS]), "opus,vp8");
+    assert!(answer.contains("m=video 0 "), "{answer}");
+    let application = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=sctp-port:5000";
+    let answer = ingest(&offer(&[application, OPUS, VP8]), "opus,vp8");
+    let first = &sections(&answer)[1];
+    assert!(first[0].starts_with("m=application 0 "), "{answer}");
+    assert_eq!(values(first, "a=candidate:").len(), 0, "{answer}");
+    let text = offer(&["m=text 9 RTP/AVP 98\na=rtpmap:98 t140/1000", OPUS]);
+    assert!(ingest(&text, "opus").contains("m=text 0 RTP/AVP 98\r\n"), "whatever that is");
+    for candidate in ["192.0.2.1 31001 typ host", "2001:db8::1 31001 typ host"] {
+        assert_eq!(answer.matches(candidate).count(), 2, "{answer}");
+    }
+}
+
+/// Each section may bring a transport of its own; BUNDLE takes that of the first one accepted
+/// (RFC 9143, section 7.3).
+#[test]
+fn the_transport_is_that_of_the_first_section_in_use() {
+    let text = offer(&[VP8, OPUS]).replacen("a=ice-ufrag:abcd", "a=ice-ufrag:first", 1);
+    let text = text.replacen("a=ice-ufrag:abcd", "a=ice-ufrag:other", 1);
+    for (codecs, used) in [("opus,vp8", "first"), ("opus,h264", "other")] {
+        let narrowed = receive(&text, codecs).unwrap();
+        let parts = sections(&narrowed.sdp);
+        let first = parts[1..].iter().find_map(|part| values(part, "a=ice-ufrag:").pop());
+        assert_eq!(first, Some(used), "{codecs}: str0m takes the first that it finds");
+        ingest(&text, codecs);
+    }
+}
+
+#[test]
+fn who_can_only_wait_for_dtls_is_called() {
+    let passive = offer(&[OPUS, VP8]).replace("setup:actpass", "setup:passive");
+    let answer = ingest(&passive, "opus,vp8");
+    assert!(answer.contains("a=setup:active"), "{answer}");
+    let active = offer(&[OPUS, VP8]).replace("setup:actpass", "setup:active");
+    let answer = ingest(&active, "opus,vp8");
+    assert!(answer.contains("a=setup:passive"), "{answer}");
+}
+
+#[test]
+fn no_common_codec_is_the_peers_fault_too() {
+    let fault = answer_publisher(&offer(&[VP8]), "opus,h264").err();
+    assert_eq!(fault, Some(PeerFault::NoCommonCodecs));
+    let fault = answer_publisher("v=0\r\n", "opus").err();
+    assert_eq!(fault, Some(PeerFault::Sdp("it has no m= line".to_owned())));
+}
