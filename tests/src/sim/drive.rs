@@ -68,7 +68,7 @@ impl Sim {
             }
             Event::Bound { node, life, shard, socket, port } => {
                 if self.alive(node, life) {
-                    self.input(node, shard, Input::Bound { socket, port: Some(port) });
+                    self.input(node, shard, Input::Bound { socket, port });
                 }
             }
             Event::Failed { node, life, shard, conn, refused } => {
@@ -191,13 +191,15 @@ impl Sim {
     }
 
     fn bind(&mut self, node: usize, shard: usize, socket: SocketId) {
+        let refused = self.binds_refused > 0;
+        self.binds_refused -= u32::from(refused);
         self.ports_used += 1;
-        let port = 10_000 + self.ports_used % 10_000;
+        let port = (!refused).then_some(10_000 + self.ports_used % 10_000);
         let now = self.now;
         let Some(host) = self.nodes.get_mut(node) else { return };
         let life = host.life;
         if let Some(slot) = host.shards.get_mut(shard) {
-            slot.sockets.push(port);
+            slot.sockets.extend(port);
         }
         self.schedule(now, Event::Bound { node, life, shard, socket, port });
     }

@@ -14,7 +14,7 @@ use distributary_core::{Command, Event, Limits};
 type Course = fn(&mut Stage);
 
 /// Name and course of every scenario.
-const SCENARIOS: [(&str, Course); 19] = [
+const SCENARIOS: [(&str, Course); 23] = [
     ("one_node", one_node),
     ("two_edges", two_edges),
     ("late_viewer", late_viewer),
@@ -33,6 +33,10 @@ const SCENARIOS: [(&str, Course); 19] = [
     ("slow_names", slow_names),
     ("drain", drain),
     ("session_limit", session_limit),
+    ("origin_restarts", origin_restarts),
+    ("origin_stays_away", origin_stays_away),
+    ("nodes_push_to_each_other", nodes_push_to_each_other),
+    ("no_socket_at_first", no_socket_at_first),
     ("anything", anything),
 ];
 
@@ -391,6 +395,63 @@ fn session_limit(stage: &mut Stage) {
     stage.reaches(&fourth, "PLAYING", "");
     stage.watches(&fourth);
     stage.saw(&fourth, &[&publisher]);
+}
+
+fn origin_restarts(stage: &mut Stage) {
+    let (origin, edge) = stage.pair();
+    let first = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.sim.kill(origin);
+    stage.pass(500);
+    stage.sim.restart(origin);
+    let second = stage.publish_again(&first, origin, Shape::audio_video());
+    stage.reaches(&second, "PUBLISHING", "");
+    stage.pass(1_000);
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&first, &second]);
+    assert_eq!(stage.sim.seen(&viewer).status(), "PLAYING");
+}
+
+fn origin_stays_away(stage: &mut Stage) {
+    let (origin, edge) = stage.pair();
+    stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.sim.kill(origin);
+    stage.pass(3_000);
+    assert_eq!(stage.sim.seen(&viewer).status(), "PLAYING", "within the grace");
+    stage.reaches(&viewer, "FAILED", "Stopped by publisher stop");
+    stage.counts(edge, "connections_link", 0);
+}
+
+fn nodes_push_to_each_other(stage: &mut Stage) {
+    let left = stage.node(Plan::new("left").edges(&["right"]));
+    let right = stage.node(Plan::new("right").edges(&["left"]));
+    stage.pass(2_000);
+    let one = stage.published(left, "one");
+    let two = stage.published(right, "two");
+    for node in [left, right] {
+        stage.counts(node, "streams_webrtc_in", 2);
+        stage.counts(node, "streams_relayed", 1);
+        for (name, publisher) in [("one", &one), ("two", &two)] {
+            let viewer = stage.played(node, name);
+            stage.watches(&viewer);
+            stage.saw(&viewer, &[publisher]);
+        }
+    }
+}
+
+fn no_socket_at_first(stage: &mut Stage) {
+    let (origin, edge) = stage.pair();
+    stage.sim.binds_refused = 3;
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    assert_eq!(stage.sim.binds_refused, 0, "it was tried until it worked");
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&publisher]);
 }
 
 /// Nobody knows what happens next; only the oracle and the tables at the end are asked.
