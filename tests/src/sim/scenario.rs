@@ -142,7 +142,7 @@ fn publisher_returns(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewers = [stage.played(origin, "ab12"), stage.played(edge, "ab12")];
     stage.pass(2_000);
-    stage.sim.lose_page(first.page);
+    stage.lose(&first);
     stage.pass(1_000);
     let second = stage.publish_again(&first, origin, Shape::audio_video());
     stage.reaches(&second, "PUBLISHING", "");
@@ -159,7 +159,7 @@ fn publisher_stays_away(stage: &mut Stage) {
     let publisher = stage.published(origin, "ab12");
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewers = [stage.played(origin, "ab12"), stage.played(edge, "ab12")];
-    stage.sim.lose_page(publisher.page);
+    stage.lose(&publisher);
     stage.pass(2_000);
     for viewer in &viewers {
         assert_eq!(stage.sim.seen(viewer).status(), "PLAYING", "within the grace");
@@ -190,7 +190,7 @@ fn codec_changes(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     let here = stage.played(origin, "ab12");
     let there = stage.played(edge, "ab12");
-    stage.sim.lose_page(first.page);
+    stage.lose(&first);
     stage.pass(500);
     let shape = Shape::audio_video().only(Codec::H264);
     let second = stage.publish_again(&first, origin, shape);
@@ -206,7 +206,7 @@ fn codec_changes(stage: &mut Stage) {
 
 fn edge_comes_late(stage: &mut Stage) {
     let edge = stage.node(Plan::new("edge1"));
-    stage.sim.kill(edge);
+    stage.kill(edge);
     let origin = stage.node(Plan::new("origin").edges(&["edge1"]));
     let publisher = stage.published(origin, "ab12");
     stage.pass(5_000);
@@ -223,7 +223,7 @@ fn edge_restarts(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     stage.played(edge, "ab12");
     for pause in [0, 700, 6_000] {
-        stage.sim.kill(edge);
+        stage.kill(edge);
         stage.pass(pause);
         stage.sim.restart(edge);
         stage.counts(edge, "streams_webrtc_in", 1);
@@ -240,7 +240,7 @@ fn link_breaks(stage: &mut Stage) {
     let viewer = stage.played(edge, "ab12");
     for _ in 0..3 {
         stage.watches(&viewer);
-        stage.sim.break_tcp(origin.0, edge.0);
+        stage.break_tcp(origin, edge);
         stage.pass(2_000);
     }
     stage.watches(&viewer);
@@ -304,7 +304,7 @@ fn mute(stage: &mut Stage) {
 
 fn mute_before_edge(stage: &mut Stage) {
     let edge = stage.node(Plan::new("edge1"));
-    stage.sim.kill(edge);
+    stage.kill(edge);
     let origin = stage.node(Plan::new("origin").edges(&["edge1"]));
     let publisher = stage.published(origin, "ab12");
     says(stage, &publisher, "audioMuted", None);
@@ -314,7 +314,7 @@ fn mute_before_edge(stage: &mut Stage) {
     let viewer = stage.played(edge, "ab12");
     stage.pass(1_000);
     assert_eq!(hears_mute(&stage.sim, &viewer), Some(true));
-    stage.sim.break_tcp(origin.0, edge.0);
+    stage.break_tcp(origin, edge);
     stage.pass(3_000);
     let viewer = stage.played(edge, "ab12");
     stage.pass(1_000);
@@ -341,7 +341,7 @@ fn data(stage: &mut Stage) {
 fn slow_names(stage: &mut Stage) {
     let edge = stage.node(Plan::new("edge1"));
     let ghost = stage.node(Plan::new("ghost"));
-    stage.sim.kill(ghost);
+    stage.kill(ghost);
     stage.sim.set_nameless("nowhere", true);
     stage.sim.lookup_delay = std::time::Duration::from_secs(2);
     let edges = ["ghost", "nowhere", "edge1"];
@@ -370,7 +370,7 @@ fn drain(stage: &mut Stage) {
     assert_eq!(done, stage.sim.shards(edge.0), "every shard says so once");
     let page = stage.sim.page(there.page);
     assert!(page.ending.is_some(), "its viewer was said goodbye to");
-    stage.sim.kill(edge);
+    stage.kill(edge);
     stage.watches(&here);
     stage.sim.restart(edge);
     stage.counts(edge, "streams_webrtc_in", 1);
@@ -403,7 +403,7 @@ fn origin_restarts(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewer = stage.played(edge, "ab12");
     stage.watches(&viewer);
-    stage.sim.kill(origin);
+    stage.kill(origin);
     stage.pass(500);
     stage.sim.restart(origin);
     let second = stage.publish_again(&first, origin, Shape::audio_video());
@@ -419,7 +419,7 @@ fn origin_stays_away(stage: &mut Stage) {
     stage.published(origin, "ab12");
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewer = stage.played(edge, "ab12");
-    stage.sim.kill(origin);
+    stage.kill(origin);
     stage.pass(3_000);
     assert_eq!(stage.sim.seen(&viewer).status(), "PLAYING", "within the grace");
     stage.reaches(&viewer, "FAILED", "Stopped by publisher stop");
@@ -472,12 +472,12 @@ fn anything(stage: &mut Stage) {
             (2..=4, _) => parties.push(stage.play(node, name)),
             (5, Some(party)) => stage.sim.stop(&party),
             (6, Some(party)) => stage.sim.leave(&party),
-            (7, Some(party)) => stage.sim.lose_page(party.page),
+            (7, Some(party)) => stage.lose(&party),
             (8, Some(party)) => {
                 parties.push(stage.publish_again(&party, origin, Shape::audio_video()))
             }
-            (9, _) => stage.sim.break_tcp(origin.0, edge.0),
-            (10, _) if stage.sim.is_up(edge.0) => stage.sim.kill(edge),
+            (9, _) => stage.break_tcp(origin, edge),
+            (10, _) if stage.sim.is_up(edge.0) => stage.kill(edge),
             (10, _) => stage.sim.restart(edge),
             (11, _) => {
                 stage.sim.partition(origin, edge);
