@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distributary_tests::browser::Shape;
-use distributary_tests::sim::{Network, Plan, Sim};
+use distributary_tests::sim::{Network, Plan, Sim, scenario};
 use distributary_tests::world::{NodeId, World};
 
 /// An origin, an edge, a publisher and a viewer on a bad network; the edge dies on the way.
@@ -35,6 +35,17 @@ fn one_seed_makes_one_run() {
         let parted = parted.map(|at| (&lines[at], &again[at]));
         assert_eq!(parted, None, "seed {seed} took two ways");
         assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_scenario_leaves_the_same_trace_each_time() {
+    for name in ["publisher_returns", "link_breaks", "anything"] {
+        // The last two have four shards, on a good network and on a bad one.
+        for seed in scenario::seeds(name, 1).split_off(2) {
+            let (first, second) = (scenario::run(seed, false), scenario::run(seed, false));
+            assert_eq!(first, second, "seed {seed}: {}", scenario::title(seed));
+        }
     }
 }
 

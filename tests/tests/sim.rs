@@ -31,7 +31,8 @@ macro_rules! scenarios {
 scenarios! {
     one_node two_edges late_viewer viewer_first publisher_returns publisher_stays_away
     two_of_one_name codec_changes edge_comes_late edge_restarts link_breaks
-    unpublish_crosses_answer mute mute_before_edge data slow_names drain session_limit anything
+    unpublish_crosses_answer mute mute_before_edge data slow_names drain session_limit
+    origin_restarts origin_stays_away nodes_push_to_each_other no_socket_at_first anything
 }
 
 fn world(seed: u64, shards: u16) -> (Sim, NodeId, NodeId) {

@@ -353,7 +353,9 @@ fn is_of(line: &str, codec: Offered) -> bool {
         pt.is_some() && pt != Some(codec.pt) && pt != codec.rtx
     });
     let simulcast = line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
-    !other && !simulcast && !is_direction(&line)
+    // str0m takes one bound of the bitrate and heeds none.
+    let bound = line.starts_with("b=");
+    !other && !simulcast && !bound && !is_direction(&line)
 }
 
 /// Writes a line, unless it is the fingerprint of a function that DTLS here does not check.

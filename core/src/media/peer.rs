@@ -216,7 +216,10 @@ impl Peer {
         let Some(pending) = self.pending.take() else {
             return Err(PeerFault::Sdp("a second answer".to_owned()));
         };
-        let answer = SdpAnswer::from_sdp_string(sdp);
+        // str0m takes one `b=` line of a section; RFC 8866, section 5.8 lets there be any number.
+        let lines = sdp.lines().filter(|line| !line.starts_with("b="));
+        let unbounded: String = lines.flat_map(|line| [line, "\r\n"]).collect();
+        let answer = SdpAnswer::from_sdp_string(&unbounded);
         let answer = answer.map_err(|error| PeerFault::Sdp(error.to_string()))?;
         let taken = self.rtc.sdp_api().accept_answer(pending, answer);
         taken.map_err(|error| PeerFault::Sdp(error.to_string()))?;

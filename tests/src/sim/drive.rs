@@ -24,7 +24,9 @@ impl Sim {
         {
             let ((at, ..), event) = entry.remove_entry();
             self.now = self.now.max(at);
-            self.steps += 1;
+            // Who wakes up to find nothing to do does so by an order that nobody controls.
+            let idle = matches!(event, Event::Wake { .. } | Event::WakePage(_));
+            self.steps += u64::from(!idle);
             self.happen(event);
         }
         self.now = end;
@@ -66,7 +68,7 @@ impl Sim {
             }
             Event::Bound { node, life, shard, socket, port } => {
                 if self.alive(node, life) {
-                    self.input(node, shard, Input::Bound { socket, port: Some(port) });
+                    self.input(node, shard, Input::Bound { socket, port });
                 }
             }
             Event::Failed { node, life, shard, conn, refused } => {
@@ -189,13 +191,15 @@ impl Sim {
     }
 
     fn bind(&mut self, node: usize, shard: usize, socket: SocketId) {
+        let refused = self.binds_refused > 0;
+        self.binds_refused -= u32::from(refused);
         self.ports_used += 1;
-        let port = 10_000 + self.ports_used % 10_000;
+        let port = (!refused).then_some(10_000 + self.ports_used % 10_000);
         let now = self.now;
         let Some(host) = self.nodes.get_mut(node) else { return };
         let life = host.life;
         if let Some(slot) = host.shards.get_mut(shard) {
-            slot.sockets.push(port);
+            slot.sockets.extend(port);
         }
         self.schedule(now, Event::Bound { node, life, shard, socket, port });
     }
@@ -208,12 +212,14 @@ impl Sim {
     pub(super) fn post_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let ends = format!("{from} {to}");
         let at = self.elapsed().as_nanos().to_be_bytes();
-        let length = bytes.len().to_be_bytes();
+        let (common, length) = identity(bytes);
+        let what = length.map_or("reports".to_owned(), |length| length.to_string());
+        let length = length.unwrap_or_default().to_be_bytes();
         let seed = self.seed.to_be_bytes();
-        let rank = fnv1a(&[&seed, &at, ends.as_bytes(), &length, identity(bytes)]);
+        let rank = fnv1a(&[&seed, &at, ends.as_bytes(), &length, common]);
         let mut fate = Random::new(rank);
         if self.is_cut(from.ip(), to.ip()) || fate.chance(self.network.loss_per_mille) {
-            self.note(format_args!("udp {from} > {to} {} lost", bytes.len()));
+            self.note(format_args!("udp {from} > {to} {what} lost"));
             return;
         }
         let copies = if fate.chance(self.network.duplicates_per_mille) { 2 } else { 1 };
@@ -225,7 +231,9 @@ impl Sim {
     }
 
     fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.note(format_args!("udp {from} > {to} {}", bytes.len()));
+        let (_, length) = identity(bytes);
+        let what = length.map_or("reports".to_owned(), |length| length.to_string());
+        self.note(format_args!("udp {from} > {to} {what}"));
         let shard = self.nodes.iter().enumerate().find_map(|(index, node)| {
             let here = node.up && node.ip == to.ip();
             Some((index, here.then(|| node.shard_at(to.port())).flatten()?))
@@ -346,14 +354,15 @@ fn headline(message: &Message) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The bytes of a datagram that two runs have in common: of RTP the sequence number, timestamp and
-/// SSRC, of anything else only its type. Header extensions and reports carry wall time, compound
-/// reports come in any order, and STUN carries what depends on it.
-fn identity(bytes: &[u8]) -> &[u8] {
-    let common = match bytes {
-        [0x80..0xc0, 192..=223, ..] => 1,
-        [0x80..0xc0, ..] => 12,
-        _ => 2,
+/// What two runs have in common of a datagram: of RTP the sequence number, timestamp and SSRC, of
+/// RTCP not even the length, of anything else its type. Header extensions and reports carry wall
+/// time, compound reports come in any order and tell of packets that were sent in any order, and
+/// STUN carries what depends on it.
+fn identity(bytes: &[u8]) -> (&[u8], Option<usize>) {
+    let (common, length) = match bytes {
+        [0x80..0xc0, 192..=223, ..] => (0, None),
+        [0x80..0xc0, ..] => (12, Some(bytes.len())),
+        _ => (2, Some(bytes.len())),
     };
-    bytes.get(..common).unwrap_or(bytes)
+    (bytes.get(..common).unwrap_or(bytes), length)
 }

@@ -103,7 +103,7 @@ enum Event {
     Tcp { connection: usize, side: usize },
     Resolved { node: usize, life: u32, shard: usize, lookup: LookupId, addrs: Vec<IpAddr> },
     Message { node: usize, life: u32, shard: usize, from: ShardId, message: ShardMessage },
-    Bound { node: usize, life: u32, shard: usize, socket: SocketId, port: u16 },
+    Bound { node: usize, life: u32, shard: usize, socket: SocketId, port: Option<u16> },
     Failed { node: usize, life: u32, shard: usize, conn: distributary_core::ConnId, refused: bool },
 }
 
@@ -144,6 +144,8 @@ pub struct Sim {
     pub network: Network,
     /// What a look-up takes on top of the way there and back.
     pub lookup_delay: Duration,
+    /// How many of the next sockets cannot be had.
+    pub binds_refused: u32,
     steps: u64,
     errors: Errors,
     trace: Trace,
@@ -173,6 +175,7 @@ impl Sim {
             srtp: crypto::Srtp::Null,
             network: Network::default(),
             lookup_delay: Duration::ZERO,
+            binds_refused: 0,
             steps: 0,
             errors: Errors::listen(),
             trace: Trace::default(),

@@ -10,11 +10,11 @@ use crate::browser::{Codec, Shape};
 use crate::world::{NodeId, Partition, Party, World};
 use distributary_core::{Command, Event, Limits};
 
-/// How a scenario goes.
+/// What happens in a scenario.
 type Course = fn(&mut Stage);
 
 /// Name and course of every scenario.
-const SCENARIOS: [(&str, Course); 19] = [
+const SCENARIOS: [(&str, Course); 23] = [
     ("one_node", one_node),
     ("two_edges", two_edges),
     ("late_viewer", late_viewer),
@@ -33,6 +33,10 @@ const SCENARIOS: [(&str, Course); 19] = [
     ("slow_names", slow_names),
     ("drain", drain),
     ("session_limit", session_limit),
+    ("origin_restarts", origin_restarts),
+    ("origin_stays_away", origin_stays_away),
+    ("nodes_push_to_each_other", nodes_push_to_each_other),
+    ("no_socket_at_first", no_socket_at_first),
     ("anything", anything),
 ];
 
@@ -68,7 +72,7 @@ pub fn run(seed: u64, show: bool) -> (u64, u64) {
     (stage.sim.trace().hash(), stage.sim.steps())
 }
 
-fn decode(seed: u64) -> (&'static str, fn(&mut Stage), bool, u16) {
+fn decode(seed: u64) -> (&'static str, Course, bool, u16) {
     let count = SCENARIOS.len() as u64;
     let index = usize::try_from(seed % count).expect("there are few scenarios");
     let (name, course) = SCENARIOS.get(index).copied().expect("it is below their number");
@@ -138,7 +142,7 @@ fn publisher_returns(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewers = [stage.played(origin, "ab12"), stage.played(edge, "ab12")];
     stage.pass(2_000);
-    stage.sim.lose_page(first.page);
+    stage.lose(&first);
     stage.pass(1_000);
     let second = stage.publish_again(&first, origin, Shape::audio_video());
     stage.reaches(&second, "PUBLISHING", "");
@@ -155,7 +159,7 @@ fn publisher_stays_away(stage: &mut Stage) {
     let publisher = stage.published(origin, "ab12");
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewers = [stage.played(origin, "ab12"), stage.played(edge, "ab12")];
-    stage.sim.lose_page(publisher.page);
+    stage.lose(&publisher);
     stage.pass(2_000);
     for viewer in &viewers {
         assert_eq!(stage.sim.seen(viewer).status(), "PLAYING", "within the grace");
@@ -186,7 +190,7 @@ fn codec_changes(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     let here = stage.played(origin, "ab12");
     let there = stage.played(edge, "ab12");
-    stage.sim.lose_page(first.page);
+    stage.lose(&first);
     stage.pass(500);
     let shape = Shape::audio_video().only(Codec::H264);
     let second = stage.publish_again(&first, origin, shape);
@@ -202,7 +206,7 @@ fn codec_changes(stage: &mut Stage) {
 
 fn edge_comes_late(stage: &mut Stage) {
     let edge = stage.node(Plan::new("edge1"));
-    stage.sim.kill(edge);
+    stage.kill(edge);
     let origin = stage.node(Plan::new("origin").edges(&["edge1"]));
     let publisher = stage.published(origin, "ab12");
     stage.pass(5_000);
@@ -219,7 +223,7 @@ fn edge_restarts(stage: &mut Stage) {
     stage.counts(edge, "streams_webrtc_in", 1);
     stage.played(edge, "ab12");
     for pause in [0, 700, 6_000] {
-        stage.sim.kill(edge);
+        stage.kill(edge);
         stage.pass(pause);
         stage.sim.restart(edge);
         stage.counts(edge, "streams_webrtc_in", 1);
@@ -236,7 +240,7 @@ fn link_breaks(stage: &mut Stage) {
     let viewer = stage.played(edge, "ab12");
     for _ in 0..3 {
         stage.watches(&viewer);
-        stage.sim.break_tcp(origin.0, edge.0);
+        stage.break_tcp(origin, edge);
         stage.pass(2_000);
     }
     stage.watches(&viewer);
@@ -300,7 +304,7 @@ fn mute(stage: &mut Stage) {
 
 fn mute_before_edge(stage: &mut Stage) {
     let edge = stage.node(Plan::new("edge1"));
-    stage.sim.kill(edge);
+    stage.kill(edge);
     let origin = stage.node(Plan::new("origin").edges(&["edge1"]));
     let publisher = stage.published(origin, "ab12");
     says(stage, &publisher, "audioMuted", None);
@@ -310,7 +314,7 @@ fn mute_before_edge(stage: &mut Stage) {
     let viewer = stage.played(edge, "ab12");
     stage.pass(1_000);
     assert_eq!(hears_mute(&stage.sim, &viewer), Some(true));
-    stage.sim.break_tcp(origin.0, edge.0);
+    stage.break_tcp(origin, edge);
     stage.pass(3_000);
     let viewer = stage.played(edge, "ab12");
     stage.pass(1_000);
@@ -337,7 +341,7 @@ fn data(stage: &mut Stage) {
 fn slow_names(stage: &mut Stage) {
     let edge = stage.node(Plan::new("edge1"));
     let ghost = stage.node(Plan::new("ghost"));
-    stage.sim.kill(ghost);
+    stage.kill(ghost);
     stage.sim.set_nameless("nowhere", true);
     stage.sim.lookup_delay = std::time::Duration::from_secs(2);
     let edges = ["ghost", "nowhere", "edge1"];
@@ -366,7 +370,7 @@ fn drain(stage: &mut Stage) {
     assert_eq!(done, stage.sim.shards(edge.0), "every shard says so once");
     let page = stage.sim.page(there.page);
     assert!(page.ending.is_some(), "its viewer was said goodbye to");
-    stage.sim.kill(edge);
+    stage.kill(edge);
     stage.watches(&here);
     stage.sim.restart(edge);
     stage.counts(edge, "streams_webrtc_in", 1);
@@ -393,6 +397,63 @@ fn session_limit(stage: &mut Stage) {
     stage.saw(&fourth, &[&publisher]);
 }
 
+fn origin_restarts(stage: &mut Stage) {
+    let (origin, edge) = stage.pair();
+    let first = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.kill(origin);
+    stage.pass(500);
+    stage.sim.restart(origin);
+    let second = stage.publish_again(&first, origin, Shape::audio_video());
+    stage.reaches(&second, "PUBLISHING", "");
+    stage.pass(1_000);
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&first, &second]);
+    assert_eq!(stage.sim.seen(&viewer).status(), "PLAYING");
+}
+
+fn origin_stays_away(stage: &mut Stage) {
+    let (origin, edge) = stage.pair();
+    stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.kill(origin);
+    stage.pass(3_000);
+    assert_eq!(stage.sim.seen(&viewer).status(), "PLAYING", "within the grace");
+    stage.reaches(&viewer, "FAILED", "Stopped by publisher stop");
+    stage.counts(edge, "connections_link", 0);
+}
+
+fn nodes_push_to_each_other(stage: &mut Stage) {
+    let left = stage.node(Plan::new("left").edges(&["right"]));
+    let right = stage.node(Plan::new("right").edges(&["left"]));
+    stage.pass(2_000);
+    let one = stage.published(left, "one");
+    let two = stage.published(right, "two");
+    for node in [left, right] {
+        stage.counts(node, "streams_webrtc_in", 2);
+        stage.counts(node, "streams_relayed", 1);
+        for (name, publisher) in [("one", &one), ("two", &two)] {
+            let viewer = stage.played(node, name);
+            stage.watches(&viewer);
+            stage.saw(&viewer, &[publisher]);
+        }
+    }
+}
+
+fn no_socket_at_first(stage: &mut Stage) {
+    let (origin, edge) = stage.pair();
+    stage.sim.binds_refused = 3;
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    assert_eq!(stage.sim.binds_refused, 0, "it was tried until it worked");
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&publisher]);
+}
+
 /// Nobody knows what happens next; only the oracle and the tables at the end are asked.
 fn anything(stage: &mut Stage) {
     let edges = ["edge1", "edge2"].map(|name| stage.node(Plan::new(name)));
@@ -411,12 +472,12 @@ fn anything(stage: &mut Stage) {
             (2..=4, _) => parties.push(stage.play(node, name)),
             (5, Some(party)) => stage.sim.stop(&party),
             (6, Some(party)) => stage.sim.leave(&party),
-            (7, Some(party)) => stage.sim.lose_page(party.page),
+            (7, Some(party)) => stage.lose(&party),
             (8, Some(party)) => {
                 parties.push(stage.publish_again(&party, origin, Shape::audio_video()))
             }
-            (9, _) => stage.sim.break_tcp(origin.0, edge.0),
-            (10, _) if stage.sim.is_up(edge.0) => stage.sim.kill(edge),
+            (9, _) => stage.break_tcp(origin, edge),
+            (10, _) if stage.sim.is_up(edge.0) => stage.kill(edge),
             (10, _) => stage.sim.restart(edge),
             (11, _) => {
                 stage.sim.partition(origin, edge);

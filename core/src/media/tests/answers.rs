@@ -113,6 +113,15 @@ fn a_viewer_who_does_not_say_a_direction_is_sent_only_what_there_is() {
 }
 
 #[test]
+fn an_offer_may_bound_the_bitrate_in_several_lines() {
+    let bounded = chromium_publishes().lines().fold(String::new(), |text, line| {
+        let bounds = if line.starts_with("c=") { "b=AS:900\r\nb=TIAS:900000\r\n" } else { "" };
+        format!("{text}{line}\r\n{bounds}")
+    });
+    ingest(&bounded, "opus,vp8");
+}
+
+#[test]
 fn candidates_stand_in_the_sections_that_are_used() {
     let second = VP8.replace("96", "98").replace("97", "99");
     let answer = ingest(&offer(&[VP8, &second, OPUS]), "opus,vp8");
