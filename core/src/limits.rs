@@ -50,6 +50,8 @@ pub struct Limits {
     pub answer_timeout: Duration,
     /// Least time between two key frame requests for one stream to its publisher.
     pub keyframe_interval_min: Duration,
+    /// Time between two key frames that are asked for under `periodic_fir_request`.
+    pub keyframe_period: Duration,
     /// Times one peer may be polled for one input before it counts as broken.
     pub peer_polls_max: usize,
     /// Bytes of datagrams of one peer that wait to be sent.
@@ -106,6 +108,7 @@ impl Default for Limits {
             rtp_silence_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(5),
             keyframe_interval_min: Duration::from_millis(500),
+            keyframe_period: Duration::from_secs(5),
             peer_polls_max: 10_000,
             peer_datagram_bytes_max: 1024 * 1024,
             media_age_max: Duration::from_millis(500),

@@ -100,7 +100,10 @@ impl Stream {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Timer {
     Peer(usize),
+    /// A key frame was wished for too early.
     Keyframe(StreamId),
+    /// A key frame is asked for although nobody wishes for one.
+    Period(StreamId),
 }
 
 impl Media {
@@ -202,6 +205,10 @@ impl Media {
             match timer {
                 Timer::Peer(slot) => self.drain(ctx, slot),
                 Timer::Keyframe(stream) => self.ask_for_keyframe(ctx, stream),
+                Timer::Period(stream) => {
+                    self.want_keyframe(ctx, stream);
+                    self.set_period(ctx, stream);
+                }
             }
         }
     }
@@ -266,6 +273,7 @@ impl Media {
         let entry = self.streams.entry(stream).or_insert(Stream::new(home));
         if is_source {
             entry.source = Some(slot);
+            self.set_period(ctx, stream);
         } else {
             if entry.sinks.is_empty() && home != shard {
                 let word = ToMedia::Subscribe { stream, to: shard };
@@ -309,6 +317,7 @@ impl Media {
         if self.streams.get(&stream).is_some_and(Stream::is_idle) {
             self.streams.remove(&stream);
             self.timers.set(Timer::Keyframe(stream), None);
+            self.timers.set(Timer::Period(stream), None);
         }
     }
 
@@ -482,6 +491,13 @@ impl Media {
         } else {
             let due = stream.keyframes.due(ctx.now, interval);
             self.timers.set(Timer::Keyframe(id), due);
+        }
+    }
+
+    fn set_period(&mut self, ctx: &Ctx<'_>, id: StreamId) {
+        if ctx.config.settings.periodic_keyframes {
+            let at = ctx.now + ctx.config.limits.keyframe_period;
+            self.timers.set(Timer::Period(id), Some(at));
         }
     }
 

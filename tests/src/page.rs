@@ -83,6 +83,13 @@ impl Page {
         self.browser.closed(now);
     }
 
+    /// The machine loses its power: nothing goes out any more.
+    pub fn vanish(&mut self, now: Instant) {
+        self.wire = None;
+        self.left.clear();
+        self.browser.vanish(now);
+    }
+
     /// The next thing to do.
     pub fn poll(&mut self) -> Output {
         loop {

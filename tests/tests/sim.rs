@@ -4,10 +4,35 @@ use std::time::Duration;
 
 use distributary_tests::browser::{Codec, Session, Shape};
 use distributary_tests::sim::crypto::Srtp;
-use distributary_tests::sim::{Network, Plan, Sim};
+use distributary_tests::sim::{Network, Plan, Sim, scenario};
 use distributary_tests::world::{NodeId, Partition, Party, Seen, World};
 
 const SOON: Duration = Duration::from_secs(5);
+
+/// One test for each scenario of the table.
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                for seed in scenario::seeds(stringify!($name), 0) {
+                    scenario::run(seed, false);
+                }
+            }
+        )*
+
+        #[test]
+        fn every_scenario_is_a_test() {
+            assert_eq!(scenario::names(), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+scenarios! {
+    one_node two_edges late_viewer viewer_first publisher_returns publisher_stays_away
+    two_of_one_name codec_changes edge_comes_late edge_restarts link_breaks
+    unpublish_crosses_answer mute mute_before_edge data slow_names drain session_limit anything
+}
 
 fn world(seed: u64, shards: u16) -> (Sim, NodeId, NodeId) {
     let mut sim = Sim::new(seed);

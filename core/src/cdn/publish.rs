@@ -121,6 +121,7 @@ impl Node {
         request: StreamRequest,
     ) {
         let Some(home) = self.streams.get(&id).map(|stream| stream.home) else { return };
+        self.unmute(ctx, id);
         let (peer, shard) = self.place(ctx, PeerUse::Publication(id), Some(home));
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.runs += 1;
@@ -151,7 +152,6 @@ impl Node {
         let came_back = stream.is_playable();
         let changed = came_back && before != stream.formats;
         stream.source = Source::Live;
-        (stream.audio_muted, stream.video_muted) = (false, false);
         let name = stream.name.clone();
         let link = stream.link.is_some();
         self.timers.set(Timer::Grace(id), None);
@@ -305,6 +305,21 @@ impl Node {
             // The other types are a server's to send, not a publisher's.
             _ => return,
         }
+        self.pass_on(ctx, id, kind, payload);
+    }
+
+    /// A publisher who comes back has muted nothing yet, whatever the one before had.
+    fn unmute(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let audio = std::mem::take(&mut stream.audio_muted);
+        let video = std::mem::take(&mut stream.video_muted);
+        for (kind, _) in [("audioUnmuted", audio), ("videoUnmuted", video)].iter().filter(|e| e.1) {
+            self.pass_on(ctx, id, kind, None);
+        }
+    }
+
+    fn pass_on(&mut self, ctx: &mut Ctx<'_>, id: StreamId, kind: &str, payload: Option<&Value>) {
+        let Some(stream) = self.streams.get(&id) else { return };
         for play in &stream.viewers {
             if let Some(play) = self.plays.get(play) {
                 let event = signal::stream_event(&play.media_session, kind, payload);

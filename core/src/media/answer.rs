@@ -1,5 +1,10 @@
 //! The answer as the clients need it: what str0m wrote, with what they are particular about.
 
+use crate::config::Congestion;
+
+/// What Chromium takes for the least bitrate unless it is told otherwise, in bit/s.
+const BITRATE_MIN_ASSUMED: u64 = 30_000;
+
 /// Rewrites str0m's answer.
 ///
 /// * Sound and picture of a viewer belong to one media stream, named `stream`: players show the
@@ -9,9 +14,17 @@
 ///   may be one that is rejected.
 /// * The payload's `a=rtcp-fb` lines come between its `a=rtpmap` and `a=fmtp`: the WebSDK extends
 ///   an `a=fmtp` that follows `a=rtpmap` directly, and breaks its line end.
+/// * A publisher's picture gets the bounds of its bitrate, if there are any: the most as `b=`
+///   (RFC 8866, section 5.8; RFC 3890), which every browser heeds, the least as a parameter that
+///   Chromium knows.
 /// * A section that is rejected says so in the offer's words, which `rejected` holds in the place of
 ///   the section, and has no transport.
-pub(crate) fn rewrite(answer: &str, stream: &str, rejected: &[Option<String>]) -> String {
+pub(crate) fn rewrite(
+    answer: &str,
+    stream: &str,
+    rejected: &[Option<String>],
+    bounds: Option<&Congestion>,
+) -> String {
     let candidates: Vec<&str> = answer
         .lines()
         .filter(|line| line.starts_with("a=candidate:") || *line == "a=end-of-candidates")
@@ -35,16 +48,23 @@ pub(crate) fn rewrite(answer: &str, stream: &str, rejected: &[Option<String>]) -
                 section.lines().filter(kept).for_each(|line| push(&mut out, line));
                 push(&mut out, "a=inactive");
             }
-            None => push_section(&mut out, section, stream, &candidates),
+            None => push_section(&mut out, section, stream, &candidates, bounds),
         }
     }
     out
 }
 
-fn push_section(out: &mut String, section: &str, stream: &str, candidates: &[&str]) {
+fn push_section(
+    out: &mut String,
+    section: &str,
+    stream: &str,
+    candidates: &[&str],
+    bounds: Option<&Congestion>,
+) {
     let kind = section.split_whitespace().next().unwrap_or_default();
     let rejected = section.split_whitespace().nth(1) == Some("0");
     let track = format!("{stream}-{kind}");
+    let bounds = bounds.filter(|_| kind == "video" && !rejected);
     let sends = section.lines().any(|line| line == "a=sendonly");
     let mut lines: Vec<&str> = section.lines().collect();
     // A stable sort by rank moves only what has to move.
@@ -77,6 +97,18 @@ fn push_section(out: &mut String, section: &str, stream: &str, candidates: &[&st
         } else {
             push(out, line);
         }
+        match bounds {
+            Some(bounds) if line.starts_with("c=") => {
+                push(out, &format!("b=AS:{}", bounds.bitrate_max.div_ceil(1000)));
+                push(out, &format!("b=TIAS:{}", bounds.bitrate_max));
+            }
+            Some(_) | None => {}
+        }
+    }
+    if let Some(least) = bounds.map(|b| b.bitrate_min).filter(|min| *min != BITRATE_MIN_ASSUMED)
+        && let Some(codec) = section.split_whitespace().nth(3)
+    {
+        push(out, &format!("a=fmtp:{codec} x-google-min-bitrate={}", least.div_ceil(1000)));
     }
     if !rejected {
         for candidate in candidates {

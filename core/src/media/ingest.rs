@@ -94,13 +94,4 @@ impl Ingest {
             None => false,
         }
     }
-
-    /// Tells the publisher the most it may send, in bit/s (REMB).
-    pub(crate) fn limit_bitrate(&self, rtc: &mut Rtc, bitrate: u64) {
-        if let Some(video) = self.tracks.iter().find(|track| track.kind == Kind::Video)
-            && let Some(stream) = rtc.direct_api().stream_rx_by_mid(video.mid, None)
-        {
-            stream.request_remb(bitrate.into());
-        }
-    }
 }

@@ -167,7 +167,11 @@ impl Peer {
         let answer = peer.rtc.sdp_api().accept_offer(offer);
         let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
         let stream = format!("s{}", ctx.rng.token(12));
-        let answer = answer::rewrite(&answer, &stream, &narrowed.rejected);
+        let bounds = match &peer.role {
+            Role::Ingest(_) => Some(&ctx.config.settings.congestion),
+            Role::Egress(_) => None,
+        };
+        let answer = answer::rewrite(&answer, &stream, &narrowed.rejected, bounds);
         Ok(Accepted { peer, answer, formats: narrowed.formats() })
     }
 
@@ -393,7 +397,7 @@ impl Peer {
                 }
                 facts.push(Fact::Connected);
             }
-            Event::MediaAdded(added) => self.note_track(ctx, &added),
+            Event::MediaAdded(added) => self.note_track(&added),
             Event::IceConnectionStateChange(state) => self.note_ice(state, facts),
             Event::RtpPacket(packet) => {
                 if let Role::Ingest(ingest) = &mut self.role
@@ -409,7 +413,7 @@ impl Peer {
     }
 
     /// str0m tells of the offer's sections once the peer is connected.
-    fn note_track(&mut self, ctx: &Ctx<'_>, added: &MediaAdded) {
+    fn note_track(&mut self, added: &MediaAdded) {
         let kind = Kind::from(added.kind);
         let [audio, video] = self.codecs;
         let codec = match kind {
@@ -420,7 +424,6 @@ impl Peer {
         match &mut self.role {
             Role::Ingest(ingest) => {
                 ingest.add_track(kind, added.mid, codec);
-                ingest.limit_bitrate(&mut self.rtc, ctx.config.settings.congestion.bitrate_max);
             }
             Role::Egress(egress) => egress.add_track(kind, added.mid, codec),
         }

@@ -280,6 +280,15 @@ impl Browser {
         }
     }
 
+    /// Ends without a word to anybody.
+    pub fn vanish(&mut self, now: Instant) {
+        for stream in self.streams.values_mut() {
+            stream.release(now);
+        }
+        self.outputs.clear();
+        self.session = Session::Disconnected;
+    }
+
     /// Asks for a key frame of a played stream, as a decoder that lost track does.
     pub fn ask_for_key_frame(&mut self, now: Instant, id: &str) {
         if let Some(peer) = self.streams.get_mut(id).and_then(|stream| stream.peer.as_mut()) {

@@ -8,11 +8,12 @@ use distributary_core::{ShardId, ShardMessage, SocketId};
 
 use super::random::{Random, fnv1a};
 use super::tcp::{End, Item};
-use super::{Event, SPINS_MAX, Sim};
+use super::{Event, PORTS_PER_PAGE, SPINS_MAX, Sim, WAKES_MAX};
+use crate::browser::Message;
 use crate::page;
 
 /// Outputs of one shard after one input, beyond which it counts as endless.
-const OUTPUTS_MAX: usize = 1_000_000;
+const OUTPUTS_MAX: usize = 10_000;
 
 impl Sim {
     /// Lets this much time pass.
@@ -23,10 +24,12 @@ impl Sim {
         {
             let ((at, ..), event) = entry.remove_entry();
             self.now = self.now.max(at);
+            self.steps += 1;
             self.happen(event);
         }
         self.now = end;
         self.trace.settle();
+        assert_eq!(self.errors.take(), [] as [&str; 0], "errors were logged");
     }
 
     /// Lets time pass until `done`, and answers whether that came within `span`.
@@ -131,6 +134,7 @@ impl Sim {
         else {
             return;
         };
+        assert!(due.is_none_or(|due| due > now), "shard {shard} of node {node} has something due");
         slot.due = due;
         if let Some(due) = due.map(|due| due.max(now))
             && slot.armed.is_none_or(|armed| due < armed)
@@ -141,7 +145,7 @@ impl Sim {
     }
 
     fn wake_shard(&mut self, node: usize, shard: usize) {
-        let now = self.now;
+        let (start, now) = (self.start, self.now);
         let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard))
         else {
             return;
@@ -157,6 +161,9 @@ impl Sim {
         slot.spins = if slot.woken == Some(now) { slot.spins + 1 } else { 0 };
         slot.woken = Some(now);
         assert!(slot.spins < SPINS_MAX, "shard {shard} of node {node} spins");
+        let second = now.saturating_duration_since(start).as_secs();
+        slot.wakes = if slot.wakes.0 == second { (second, slot.wakes.1 + 1) } else { (second, 1) };
+        assert!(slot.wakes.1 < WAKES_MAX, "shard {shard} of node {node} never sleeps");
         self.input(node, shard, Input::Timeout);
     }
 
@@ -228,9 +235,15 @@ impl Sim {
                 let flow = Flow { local: to, remote: from };
                 self.input(node, shard, Input::Datagram { flow, bytes, stride: bytes.len() });
             }
-        } else if let Some(index) = self.surfers.iter().position(|surfer| surfer.ip == to.ip()) {
+        } else if let Some(index) = self.surfer_at(to) {
             self.with_surfer(index, |now, page| page.datagram(now, to, from, bytes));
         }
+    }
+
+    /// Whose page has a port: pages of one machine have a range each.
+    fn surfer_at(&self, to: SocketAddr) -> Option<usize> {
+        let index = usize::from(to.port().checked_sub(40_001)? / PORTS_PER_PAGE);
+        self.surfers.get(index).filter(|surfer| surfer.ip == to.ip()).map(|_| index)
     }
 
     fn post_message(&mut self, node: usize, shard: usize, to: ShardId, message: ShardMessage) {
@@ -259,7 +272,7 @@ impl Sim {
                 .collect(),
         };
         self.note(format_args!("n{node}.{shard} resolves {host}: {addrs:?}"));
-        let at = self.now + self.latency();
+        let at = self.now + self.latency() + self.lookup_delay;
         let life = self.nodes.get(node).map_or(0, |node| node.life);
         self.schedule(at, Event::Resolved { node, life, shard, lookup, addrs });
     }
@@ -285,10 +298,15 @@ impl Sim {
 
     pub(super) fn with_surfer(&mut self, index: usize, act: impl FnOnce(Instant, &mut page::Page)) {
         let now = self.now;
-        if let Some(surfer) = self.surfers.get_mut(index) {
-            act(now, &mut surfer.page);
-            self.drain_page(index);
+        let Some(surfer) = self.surfers.get_mut(index) else { return };
+        let heard = surfer.page.browser.messages().len();
+        act(now, &mut surfer.page);
+        let news = surfer.page.browser.messages().get(heard..).unwrap_or_default();
+        let news: Vec<String> = news.iter().map(headline).collect();
+        for line in news {
+            self.note(format_args!("p{index} hears {line}"));
         }
+        self.drain_page(index);
     }
 
     pub(super) fn drain_page(&mut self, index: usize) {
@@ -318,6 +336,14 @@ impl Sim {
         let life = self.nodes.get(node).map_or(0, |node| node.life);
         End::Shard { node, life, shard, conn }
     }
+}
+
+/// A message of a server in a few words, none of them random.
+fn headline(message: &Message) -> String {
+    let event = message.data.first();
+    let text = |key: &str| event.and_then(|event| event.get(key)?.as_str()).unwrap_or_default();
+    let parts = [&message.name, text("name"), text("type"), text("status"), text("info")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The bytes of a datagram that two runs have in common: of RTP the sequence number, timestamp and

@@ -7,8 +7,13 @@
 pub mod bare;
 pub mod crypto;
 mod drive;
+mod errors;
+mod fetch;
 mod node;
+mod oracle;
 pub mod random;
+pub mod scenario;
+mod stage;
 mod tcp;
 mod trace;
 mod vocabulary;
@@ -20,13 +25,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_core::{
-    Command, Epoch, Event as Fact, Input, LookupId, ShardId, ShardMessage, SocketId,
+    Command, Epoch, Event as Fact, Hangup, Input, LookupId, ShardId, ShardMessage, SocketId,
 };
 use str0m::config::CryptoProvider;
 
+use self::errors::Errors;
+use self::fetch::Fetch;
 use self::node::Node;
 use self::random::Random;
-use self::tcp::Connection;
+use self::tcp::{Connection, Item};
 use self::trace::Trace;
 use crate::page::Page;
 
@@ -82,7 +89,11 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
 /// Time between two attempts of TCP to get through.
 const RETRANSMIT: Duration = Duration::from_millis(200);
 /// Wake-ups of one shard without time moving on, after which it counts as spinning.
-const SPINS_MAX: u32 = 1_000;
+const SPINS_MAX: u32 = 3;
+/// Wake-ups of one shard within one second, after which it counts as busy with nothing.
+const WAKES_MAX: u32 = 5_000;
+/// Ports of one page: pages on one machine share its address.
+const PORTS_PER_PAGE: u16 = 40;
 
 #[derive(Debug)]
 enum Event {
@@ -122,6 +133,7 @@ pub struct Sim {
     ordinal: u64,
     nodes: Vec<Node>,
     surfers: Vec<Surfer>,
+    fetches: Vec<Fetch>,
     connections: Vec<Connection>,
     ports_used: u16,
     posted: BTreeMap<(usize, usize, usize), Instant>,
@@ -130,6 +142,10 @@ pub struct Sim {
     srtp: crypto::Srtp,
     /// What the network does from now on.
     pub network: Network,
+    /// What a look-up takes on top of the way there and back.
+    pub lookup_delay: Duration,
+    steps: u64,
+    errors: Errors,
     trace: Trace,
 }
 
@@ -148,6 +164,7 @@ impl Sim {
             ordinal: 0,
             nodes: Vec::new(),
             surfers: Vec::new(),
+            fetches: Vec::new(),
             connections: Vec::new(),
             ports_used: 0,
             posted: BTreeMap::new(),
@@ -155,6 +172,9 @@ impl Sim {
             nameless: BTreeSet::new(),
             srtp: crypto::Srtp::Null,
             network: Network::default(),
+            lookup_delay: Duration::ZERO,
+            steps: 0,
+            errors: Errors::listen(),
             trace: Trace::default(),
         }
     }
@@ -196,14 +216,19 @@ impl Sim {
 
     /// Opens a page that connects to a node's WebSocket. Answers with its number.
     pub fn add_browser(&mut self, node: usize) -> usize {
+        let [.., high, low] = (self.surfers.len() + 1).to_be_bytes();
+        self.add_browser_at(node, Ipv4Addr::new(10, 2, high, low).into())
+    }
+
+    /// The same on a machine with this address, which other pages may be on too.
+    pub fn add_browser_at(&mut self, node: usize, ip: IpAddr) -> usize {
         let index = self.surfers.len();
         let number = u32::try_from(index + 1).expect("a simulation has few browsers");
         let crypto: Arc<CryptoProvider> = crypto::provider(self.srtp);
-        let bytes = number.to_be_bytes();
         self.surfers.push(Surfer {
             page: Page::new(self.now, number, crypto),
-            ip: Ipv4Addr::new(10, 2, bytes[2], bytes[3]).into(),
-            ports_used: 0,
+            ip,
+            ports_used: PORTS_PER_PAGE * u16::try_from(index).expect("a simulation is small"),
             connection: None,
             backlog: Vec::new(),
             ended: false,
@@ -241,6 +266,39 @@ impl Sim {
             surfer.ended = true;
         }
         self.pump_page(index);
+    }
+
+    /// Ends a page as a power failure does: nobody is told anything.
+    pub fn lose_page(&mut self, index: usize) {
+        let now = self.now;
+        self.note(format_args!("p{index} is lost"));
+        let Some(surfer) = self.surfers.get_mut(index) else { return };
+        surfer.page.vanish(now);
+        if let Some((connection, side)) = surfer.connection.take() {
+            self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
+            self.forget(connection, side);
+        }
+    }
+
+    /// Resets every TCP connection between two nodes.
+    pub fn break_tcp(&mut self, a: usize, b: usize) {
+        self.note(format_args!("TCP between n{a} and n{b} breaks"));
+        self.break_connections(self.node_ip(a), self.node_ip(b));
+    }
+
+    /// The number that decides everything.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many shards a node that runs has.
+    pub fn shards(&self, index: usize) -> usize {
+        self.nodes.get(index).map_or(0, |node| node.shards.len())
+    }
+
+    /// Whether a node runs.
+    pub fn is_up(&self, index: usize) -> bool {
+        self.nodes.get(index).is_some_and(|node| node.up)
     }
 
     /// Lets nothing pass between two addresses, or everything again.
@@ -293,6 +351,16 @@ impl Sim {
     /// Time since the world began.
     pub fn elapsed(&self) -> Duration {
         self.now - self.start
+    }
+
+    /// Writes down what happens from now on, for somebody who watches.
+    pub fn show(&mut self) {
+        self.trace.live = true;
+    }
+
+    /// Events so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// What happened so far.

@@ -100,6 +100,8 @@ pub(super) struct Slot {
     /// Wake-ups in a row without time moving on.
     pub(super) spins: u32,
     pub(super) woken: Option<Instant>,
+    /// Wake-ups within one second: which, and how many.
+    pub(super) wakes: (u64, u32),
 }
 
 impl Node {
@@ -126,6 +128,7 @@ impl Node {
                 flushing: Vec::new(),
                 spins: 0,
                 woken: None,
+                wakes: (0, 0),
             })
             .collect();
     }

@@ -2,7 +2,7 @@
 //! late, stalled by a partition, and ended in one of the ways that connections end.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use distributary_core::{ConnId, Flow, Hangup, Input, Service};
@@ -26,6 +26,8 @@ pub(super) enum End {
     },
     /// The WebSocket of a page.
     Page(usize),
+    /// Somebody's HTTP request.
+    Fetch(usize),
     /// Nobody's any more.
     Gone,
 }
@@ -114,7 +116,7 @@ impl Sim {
     }
 
     /// Makes a connection, if somebody listens there.
-    fn dial(&mut self, dialer: End, from: SocketAddr, to: SocketAddr) -> Option<usize> {
+    pub(super) fn dial(&mut self, dialer: End, from: SocketAddr, to: SocketAddr) -> Option<usize> {
         let (node, service) = self
             .nodes
             .iter()
@@ -206,6 +208,7 @@ impl Sim {
                 self.tcp_deliver_shard((node, shard, conn), flow, item, (connection, side));
             }
             End::Page(page) => self.tcp_deliver_page(page, flow, item, (connection, side)),
+            End::Fetch(fetch) => self.tcp_deliver_fetch(fetch, item, (connection, side)),
             End::Shard { .. } | End::Gone => {}
         }
     }
@@ -279,7 +282,7 @@ impl Sim {
                 self.pump_shard(node, shard, conn);
             }
             Some(End::Page(page)) => self.pump_page(page),
-            Some(End::Shard { .. } | End::Gone) | None => {}
+            Some(End::Shard { .. } | End::Fetch(_) | End::Gone) | None => {}
         }
     }
 
@@ -348,6 +351,18 @@ impl Sim {
                     self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
                     self.forget(connection, side);
                 }
+            }
+        }
+    }
+
+    /// What a box in the middle does that forgets its connections: both ends find theirs reset.
+    pub(super) fn break_connections(&mut self, a: IpAddr, b: IpAddr) {
+        for connection in 0..self.connections.len() {
+            let Some(found) = self.connections.get(connection) else { return };
+            let [from, to] = found.addrs.map(|addr| addr.ip());
+            if (from, to) == (a, b) || (from, to) == (b, a) {
+                self.tcp_send(connection, 0, Item::End(Hangup::Reset));
+                self.tcp_send(connection, 1, Item::End(Hangup::Reset));
             }
         }
     }

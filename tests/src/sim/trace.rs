@@ -1,6 +1,7 @@
 //! What happened, as text for people and as a hash for comparing runs.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::random::fnv1a;
@@ -16,6 +17,8 @@ pub struct Trace {
     left_out: usize,
     moment: Duration,
     current: Vec<String>,
+    /// Whether everything but datagrams is also written to stdout as it happens.
+    pub live: bool,
 }
 
 impl Trace {
@@ -32,6 +35,11 @@ impl Trace {
     pub fn settle(&mut self) {
         self.current.sort_unstable();
         for line in self.current.drain(..) {
+            // Datagrams would bury everything else.
+            if self.live && !line.contains(" udp ") {
+                // A reader who went away misses nothing.
+                let _ = writeln!(io::stdout(), "{line}");
+            }
             self.hash = fnv1a(&[&self.hash.to_be_bytes(), line.as_bytes()]);
             if self.lines.len() < LINES_MAX {
                 self.lines.push(line);
