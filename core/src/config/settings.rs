@@ -60,6 +60,8 @@ pub struct Settings {
     pub keep_alive: Option<KeepAlive>,
     /// `webrtc_cc_*`.
     pub congestion: Congestion,
+    /// `periodic_fir_request`: ask publishers for key frames on a timer.
+    pub periodic_keyframes: bool,
     /// `rtp_receive_buffer_size`, bytes, 4 MiB or more.
     pub udp_receive_bytes: usize,
     /// `rtp_send_buffer_size`, bytes, 4 MiB or more.
@@ -121,6 +123,8 @@ pub struct KeepAlive {
 /// What a publisher is asked to keep to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Congestion {
+    /// `webrtc_cc_min_bitrate`: least bit/s, not above the most.
+    pub bitrate_min: u64,
     /// `webrtc_cc_max_bitrate`: most bit/s.
     pub bitrate_max: u64,
     /// `webrtc_cc2_twcc`: whether transport-wide congestion control is offered.
@@ -168,6 +172,7 @@ impl Settings {
             codecs: codecs::read(&values, &mut warnings)?,
             keep_alive: keep_alive(&values, &mut warnings)?,
             congestion: congestion(&values)?,
+            periodic_keyframes: values.get("periodic_fir_request").flag()?,
             udp_receive_bytes: socket_buffer(&values, "rtp_receive_buffer_size", &mut warnings)?,
             udp_send_bytes: socket_buffer(&values, "rtp_send_buffer_size", &mut warnings)?,
             allow_domains: origins::patterns(&values.get("allow_domains"))?,
@@ -339,10 +344,18 @@ fn keep_alive(
 }
 
 fn congestion(values: &Values) -> Result<Congestion, SettingsError> {
-    Ok(Congestion {
-        bitrate_max: values.get("webrtc_cc_max_bitrate").number(1..=BITRATE_MAX)?,
-        twcc: values.get("webrtc_cc2_twcc").flag()?,
-    })
+    let least = values.get("webrtc_cc_min_bitrate");
+    let most = values.get("webrtc_cc_max_bitrate");
+    let bitrate_min = least.number(0..=BITRATE_MAX)?;
+    let bitrate_max = most.number(1..=BITRATE_MAX)?;
+    if bitrate_min > bitrate_max {
+        let at = if most.written { most.place } else { least.place };
+        return Err(at.error(format!(
+            "expected webrtc_cc_max_bitrate at or above webrtc_cc_min_bitrate, found \
+             {bitrate_max} below {bitrate_min}"
+        )));
+    }
+    Ok(Congestion { bitrate_min, bitrate_max, twcc: values.get("webrtc_cc2_twcc").flag()? })
 }
 
 fn socket_buffer(

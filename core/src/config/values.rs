@@ -49,10 +49,9 @@ impl Values {
         });
         written.extend(collect_once(overrides, warnings));
         for (name, property) in &written {
-            let Some(key) = Key::named(name) else { continue };
-            // Whoever asks for what happens anyway gets it.
-            if let Effect::NoEffect(why) = key.effect
-                && !property.value.eq_ignore_ascii_case(key.default)
+            let effect = Key::named(name).map(|key| key.effect);
+            if let Some(Effect::NoEffect(why)) = effect
+                && !(*name == "rtmp.port" && is_off(&property.value))
             {
                 warnings.push(property.place.warning(format!("no effect: {why}")));
             }

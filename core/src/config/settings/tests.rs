@@ -55,7 +55,8 @@ fn an_empty_file_gives_the_defaults() {
         balancing: None,
         codecs: codecs.map(str::to_owned).to_vec(),
         keep_alive: Some(KeepAlive { interval: Duration::from_secs(5), probes: 10 }),
-        congestion: Congestion { bitrate_max: 10_000_000, twcc: true },
+        congestion: Congestion { bitrate_min: 30_000, bitrate_max: 10_000_000, twcc: true },
+        periodic_keyframes: false,
         udp_receive_bytes: 4 * 1024 * 1024,
         udp_send_bytes: 4 * 1024 * 1024,
         allow_domains: vec!["*".to_owned()],
@@ -98,9 +99,8 @@ fn every_key_without_effect_draws_one_warning() {
 }
 
 #[test]
-fn what_happens_anyway_may_be_written() {
+fn rtmp_off_is_what_happens_anyway() {
     assert_eq!(settings("rtmp.port = OFF"), Settings::default());
-    assert_eq!(settings("periodic_fir_request=false"), Settings::default());
     assert!(refused("rtmp.port=x").starts_with("flashphoner.properties:1: rtmp.port: expected a"));
 }
 
@@ -201,8 +201,10 @@ codecs_exclude_streaming=h264
 keep_alive.algorithm=high_level
 keep_alive.server_interval=100
 keep_alive.probes=1
+webrtc_cc_min_bitrate=0
 webrtc_cc_max_bitrate=1
 webrtc_cc2_twcc=FALSE
+periodic_fir_request=True
 rtp_receive_buffer_size=8388608
 rtp_send_buffer_size=16777216
 allow_domains=*.A.com, !*.evil.com
@@ -233,7 +235,8 @@ tls.key=key.pem
         balancing: None,
         codecs: vec!["opus".to_owned(), "vp8".to_owned()],
         keep_alive: Some(KeepAlive { interval: Duration::from_millis(100), probes: 1 }),
-        congestion: Congestion { bitrate_max: 1, twcc: false },
+        congestion: Congestion { bitrate_min: 0, bitrate_max: 1, twcc: false },
+        periodic_keyframes: true,
         udp_receive_bytes: 8 * 1024 * 1024,
         udp_send_bytes: 16 * 1024 * 1024,
         allow_domains: vec!["*.a.com".to_owned(), "!*.evil.com".to_owned()],
@@ -271,12 +274,14 @@ fn values_that_do_not_parse_are_refused() {
         ("load_balancing_enabled", "yes", FLAG),
         ("cdn_require_tls", "1", FLAG),
         ("webrtc_cc2_twcc", "", FLAG),
+        ("periodic_fir_request", "on", FLAG),
         ("publisher.grace", "5s", TIME),
         ("link.grace", "86400001", TIME),
         ("play.wait", "-1", TIME),
         ("keep_alive.algorithm", "PING", "HIGH_LEVEL or NONE"),
         ("keep_alive.server_interval", "99", "a number of milliseconds from 100 to 86400000"),
         ("keep_alive.probes", "0", "a number from 1 to 1000"),
+        ("webrtc_cc_min_bitrate", "1.5", "a number from 0 to 10000000000"),
         ("webrtc_cc_max_bitrate", "0", "a number from 1 to 10000000000"),
         ("rtp_receive_buffer_size", "4M", "a number from 1 to 1073741824"),
         ("rtp_send_buffer_size", "99999999999999999999", "a number from 1 to 1073741824"),
@@ -338,6 +343,11 @@ fn keep_alive_can_be_switched_off() {
 
 #[test]
 fn contradictions_are_refused() {
+    assert_eq!(
+        refused("webrtc_cc_min_bitrate=20000000"),
+        "flashphoner.properties:1: webrtc_cc_min_bitrate: expected webrtc_cc_max_bitrate at or \
+         above webrtc_cc_min_bitrate, found 10000000 below 20000000"
+    );
     assert_eq!(
         refused("tls.cert=a.pem"),
         "flashphoner.properties:1: tls.cert: expected tls.key beside it"

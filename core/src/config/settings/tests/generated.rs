@@ -26,8 +26,8 @@ proptest! {
         ports in prop::sample::subsequence((1..=50_u16).collect::<Vec<_>>(), 5).prop_shuffle(),
         (from, to) in (1..=u16::MAX).prop_flat_map(|from| (Just(from), from..=u16::MAX)),
         times in prop::array::uniform3(0..=86_400_000_u64),
-        bitrate in 1..=BITRATE_MAX,
-        twcc: bool,
+        bitrates in (0..=BITRATE_MAX).prop_flat_map(|min| (Just(min), min.max(1)..=BITRATE_MAX)),
+        flags: [bool; 2],
         ip in prop::collection::btree_set(any::<std::net::Ipv6Addr>().prop_filter("unicast", |ip| {
             !ip.is_multicast() && !ip.is_unspecified() && ip.to_ipv4_mapped().is_none()
         }), 0..4),
@@ -55,8 +55,10 @@ proptest! {
             ("publisher.grace", times[0].to_string()),
             ("link.grace", times[1].to_string()),
             ("play.wait", times[2].to_string()),
-            ("webrtc_cc_max_bitrate", bitrate.to_string()),
-            ("webrtc_cc2_twcc", twcc.to_string()),
+            ("webrtc_cc_min_bitrate", bitrates.0.to_string()),
+            ("webrtc_cc_max_bitrate", bitrates.1.to_string()),
+            ("webrtc_cc2_twcc", flags[0].to_string()),
+            ("periodic_fir_request", flags[1].to_string()),
             ("ip", list.join(",")),
             ("node.id", escaped),
         ]
@@ -76,7 +78,12 @@ proptest! {
             publisher_grace: Duration::from_millis(times[0]),
             link_grace: Duration::from_millis(times[1]),
             play_wait: Duration::from_millis(times[2]),
-            congestion: Congestion { bitrate_max: bitrate, twcc },
+            congestion: Congestion {
+                bitrate_min: bitrates.0,
+                bitrate_max: bitrates.1,
+                twcc: flags[0],
+            },
+            periodic_keyframes: flags[1],
             ip,
             node_id,
             ..Settings::default()
