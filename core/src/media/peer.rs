@@ -216,7 +216,10 @@ impl Peer {
         let Some(pending) = self.pending.take() else {
             return Err(PeerFault::Sdp("a second answer".to_owned()));
         };
-        let answer = SdpAnswer::from_sdp_string(sdp);
+        // Nodes write two lines of bandwidth a section, for browsers; str0m reads one at most.
+        let bare = sdp.lines().filter(|line| !line.starts_with("b="));
+        let bare: String = bare.flat_map(|line| [line, "\r\n"]).collect();
+        let answer = SdpAnswer::from_sdp_string(&bare);
         let answer = answer.map_err(|error| PeerFault::Sdp(error.to_string()))?;
         let taken = self.rtc.sdp_api().accept_answer(pending, answer);
         taken.map_err(|error| PeerFault::Sdp(error.to_string()))?;
