@@ -28,7 +28,7 @@ fn every_command_works() {
     for line in readme.commands() {
         kinds.insert(run(&line, &folder.0));
     }
-    let expected = ["build", "check", "curl", "demo", "gate"];
+    let expected = ["build", "check", "curl", "demo", "gate", "simulation"];
     assert_eq!(kinds, BTreeSet::from(expected), "a kind of command is not in the README any more");
 }
 
@@ -185,6 +185,13 @@ fn run(line: &str, folder: &Path) -> &'static str {
         ["cargo", "run", "--release", "--", "demo"] => demo(Runtime::Tokio),
         ["cargo", "run", "--release", "--package", package, "--", "demo"] => {
             demo(runtime(package).expect(line))
+        }
+        ["cargo", "run", "--package", "distributary-tests", "--bin", "sim", "--", options @ ..] => {
+            let said = Command::new(env!("CARGO_BIN_EXE_sim")).args(options).output();
+            let said = said.expect("it starts");
+            assert!(said.status.success(), "{line}: {}", text(&said.stderr));
+            assert!(text(&said.stdout).contains(" trace "), "{line}: {}", text(&said.stdout));
+            "simulation"
         }
         [package, options @ ..] if options.contains(&"--check") => {
             let binary = binary(runtime(package).expect(line)).expect("it builds");
