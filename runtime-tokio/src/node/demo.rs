@@ -102,8 +102,8 @@ fn pages(origin: &Running, edge: &Running, lan: Option<IpAddr>) -> String {
         );
     } else {
         text.push_str(
-            "\nThis machine has no network address but loopback, and browsers use that for media only \
-             if told:\nChromium with --allow-loopback-in-peer-connection, Firefox with \
+            "\nThis machine has no network address but loopback, and browsers use that for media \
+             only if told:\nChromium with --allow-loopback-in-peer-connection, Firefox with \
              media.peerconnection.ice.loopback.\n",
         );
     }
