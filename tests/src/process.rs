@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -157,6 +157,16 @@ fn new_folder() -> std::io::Result<PathBuf> {
 ///
 /// What cargo said, if it does not build.
 pub fn binary(runtime: Runtime) -> Result<PathBuf, String> {
+    static MIO: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static TOKIO: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = match runtime {
+        Runtime::Mio => &MIO,
+        Runtime::Tokio => &TOKIO,
+    };
+    built.get_or_init(|| build(runtime)).clone()
+}
+
+fn build(runtime: Runtime) -> Result<PathBuf, String> {
     let test = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = test.parent().and_then(|deps| deps.parent()).ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -28,7 +28,7 @@ fn every_command_works() {
     for line in readme.commands() {
         kinds.insert(run(&line, &folder.0));
     }
-    let expected = ["build", "check", "curl", "demo", "gate"];
+    let expected = ["build", "check", "curl", "demo", "gate", "simulation"];
     assert_eq!(kinds, BTreeSet::from(expected), "a kind of command is not in the README any more");
 }
 
@@ -58,7 +58,7 @@ fn the_keys_are_those_of_the_program() {
     let begin = text.find(BEGIN).expect("the table has its beginning");
     let begin = begin + text.get(begin..).and_then(|rest| rest.find('\n')).expect("a line ends");
     let end = text.find(END).expect("the table has its end");
-    let table = format!("\n{}", keys());
+    let table = format!("\n\n{}\n", keys());
     if std::env::var("DISTRIBUTARY_README").as_deref() == Ok("write") {
         let (before, after) = (&text[..begin], &text[end..]);
         fs::write(path(), format!("{before}{table}{after}")).expect("the README can be written");
@@ -186,6 +186,13 @@ fn run(line: &str, folder: &Path) -> &'static str {
         ["cargo", "run", "--release", "--package", package, "--", "demo"] => {
             demo(runtime(package).expect(line))
         }
+        ["cargo", "run", "--package", "distributary-tests", "--bin", "sim", "--", options @ ..] => {
+            let said = Command::new(env!("CARGO_BIN_EXE_sim")).args(options).output();
+            let said = said.expect("it starts");
+            assert!(said.status.success(), "{line}: {}", text(&said.stderr));
+            assert!(text(&said.stdout).contains(" trace "), "{line}: {}", text(&said.stdout));
+            "simulation"
+        }
         [package, options @ ..] if options.contains(&"--check") => {
             let binary = binary(runtime(package).expect(line)).expect("it builds");
             let said = Command::new(binary).args(options).current_dir(folder).output();
@@ -266,10 +273,16 @@ fn keys() -> String {
     text +=
         "\nKeys of Web Call Server that have no effect here, and draw a warning that says so:\n";
     text += "\n| key | why |\n|---|---|\n";
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for Key { name, effect, .. } in KEYS {
-        if let Effect::NoEffect(why) = effect {
-            text += &format!("| `{name}` | {} |\n", escaped(why));
+        let Effect::NoEffect(why) = effect else { continue };
+        match reasons.iter_mut().find(|(known, _)| known == why) {
+            Some((_, names)) => names.push(code(name)),
+            None => reasons.push((why, vec![code(name)])),
         }
+    }
+    for (why, names) in reasons {
+        text += &format!("| {} | {} |\n", names.join(", "), escaped(why));
     }
     text
 }

@@ -30,6 +30,13 @@ pub(crate) enum Purpose {
     Get(&'static str),
 }
 
+impl Target {
+    /// Says of which far side something is true.
+    fn blame(&self, why: &str) -> String {
+        format!("{} port {}: {why}", self.host, self.port)
+    }
+}
+
 /// One connection in the making, or made.
 #[derive(Debug)]
 pub(crate) struct Dialer {
@@ -145,7 +152,7 @@ impl Dialer {
     ) -> Result<(), String> {
         self.state = State::Idle;
         if others.is_empty() {
-            return Err(format!("{} port {}: {why}", self.target.host, self.target.port));
+            return Err(self.target.blame(why));
         }
         let addr = others.remove(0);
         let conn = numbers.conn();
@@ -198,7 +205,8 @@ impl Dialer {
         incoming: &mut VecDeque<Incoming>,
     ) -> Result<(), String> {
         let State::Open { stream, .. } = &mut self.state else { return Ok(()) };
-        let taken = stream.receive(bytes, incoming).map_err(|fault| fault.to_string());
+        let taken = stream.receive(bytes, incoming);
+        let taken = taken.map_err(|fault| self.target.blame(&fault.to_string()));
         self.flush(ctx);
         taken
     }
@@ -222,7 +230,7 @@ impl Dialer {
             State::Open { mut stream, .. } => {
                 // A response without a length ends where the connection does.
                 let _ = stream.eof(incoming);
-                Err(why.to_owned())
+                Err(self.target.blame(why))
             }
             State::Idle | State::Resolving(_) => Ok(()),
         }

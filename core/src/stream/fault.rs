@@ -1,5 +1,7 @@
 //! Why a conversation on a TCP connection cannot go on: who erred, and how.
 
+use rustls::{CertificateError, Error};
+
 /// Why a conversation cannot go on. What the far side is to be told is outgoing already.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub(crate) enum StreamFault {
@@ -52,9 +54,22 @@ pub(crate) enum StreamFault {
     #[error("{0}")]
     Protocol(String),
     /// TLS failed; the error tells on which side.
-    #[error("TLS: {0}")]
-    Tls(rustls::Error),
+    #[error("TLS: {}", tls_problem(.0))]
+    Tls(Error),
     /// The far side reads too slowly: more than `outgoing_bytes_max` would wait for it.
     #[error("the far side reads too slowly")]
     Overflow,
+}
+
+/// What failed, in words of the settings where those can mend it.
+fn tls_problem(error: &Error) -> String {
+    if *error == CertificateError::ApplicationVerificationFailure.into() {
+        "the certificate is not the one that <fingerprint> names".to_owned()
+    } else if *error == CertificateError::UnknownIssuer.into() {
+        "no known authority signed the certificate; name the authority with cdn_ca, or the \
+         certificate with <fingerprint>"
+            .to_owned()
+    } else {
+        error.to_string()
+    }
 }

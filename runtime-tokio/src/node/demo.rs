@@ -100,6 +100,12 @@ fn pages(origin: &Running, edge: &Running, lan: Option<IpAddr>) -> String {
              1. https://{host}:{publish}{PUBLISH_PAGE}\n  \
              2. https://{host}:{play}{PLAY_PAGE}\n",
         );
+    } else {
+        text.push_str(
+            "\nThis machine has no network address but loopback, and browsers use that for media \
+             only if told:\nChromium with --allow-loopback-in-peer-connection, Firefox with \
+             media.peerconnection.ice.loopback.\n",
+        );
     }
     text.push_str("\nCtrl-C ends both.");
     text

@@ -160,6 +160,7 @@ impl Running {
             ("a listener's port", before.ports == plan.settings.ports),
             ("media_port_from", before.media_port_from == plan.settings.media_port_from),
             ("shards", before.shards == plan.settings.shards),
+            ("node.id", before.node_id == plan.settings.node_id),
         ] {
             if !same {
                 warn!("{what} changed: that takes effect with the next start");

@@ -82,19 +82,21 @@ fn nobody_is_trusted_without_a_reason() {
     let never = WallClock::default();
     let wrong = Some([7; 32]);
     let good = Some(fingerprint(&mine.chain[0]));
-    for (what, mut near, identity) in [
-        ("no roots", tls_dial(&[], None, today()), &mine),
-        ("a root that is none", tls_dial(&[vec![0; 9]], None, today()), &mine),
-        ("another fingerprint", tls_dial(&mine.chain, wrong, today()), &mine),
-        ("another certificate", tls_dial(&mine.chain, good, today()), &other_name),
-        ("another name", tls_dial(&other_name.chain, None, today()), &other_name),
-        ("1970", tls_dial(&mine.chain, None, never), &mine),
+    for (what, why, mut near, identity) in [
+        ("no roots", "cdn_ca", tls_dial(&[], None, today()), &mine),
+        ("a root that is none", "cdn_ca", tls_dial(&[vec![0; 9]], None, today()), &mine),
+        ("another fingerprint", "<fingerprint>", tls_dial(&mine.chain, wrong, today()), &mine),
+        ("another certificate", "<fingerprint>", tls_dial(&mine.chain, good, today()), &other_name),
+        ("another name", "other.example", tls_dial(&other_name.chain, None, today()), &other_name),
+        ("1970", "not valid yet", tls_dial(&mine.chain, None, never), &mine),
     ] {
         let mut far = tls_server(identity);
         let ((near_result, near_heard), (far_result, far_heard)) = meet(&mut near, &mut far);
         let refused =
             matches!(near_result, Err(StreamFault::Tls(rustls::Error::InvalidCertificate(_))));
         assert!(refused, "{what}: {near_result:?}");
+        let said = near_result.map_err(|fault| fault.to_string()).unwrap_err();
+        assert!(said.contains(why), "{what}: {said}");
         let told = matches!(far_result, Err(StreamFault::Tls(rustls::Error::AlertReceived(_))));
         assert!(told, "{what}: {far_result:?}");
         assert_eq!((near_heard, far_heard), (vec![], vec![]), "{what}");
