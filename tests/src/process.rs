@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -119,6 +119,11 @@ impl Server {
         std::iter::once(first).chain(others.map(|port| SocketAddr::new(first.ip(), port))).collect()
     }
 
+    /// The number by which the operating system knows the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -150,11 +155,24 @@ fn new_folder() -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the server's binary, which cargo does not do for the tests of another package, and
-/// says where it is: beside the folder of the running test.
+/// Where the server's binary is: beside the folder of the running test, or beside the running
+/// program. It is built first, which cargo does not do for the tests of another package.
 fn binary(runtime: Runtime) -> Result<PathBuf, String> {
-    let test = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = test.parent().and_then(|deps| deps.parent()).ok_or("no target folder")?;
+    static BUILT: [OnceLock<Result<PathBuf, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let [mio, tokio] = &BUILT;
+    let built = match runtime {
+        Runtime::Mio => mio,
+        Runtime::Tokio => tokio,
+    };
+    built.get_or_init(|| build(runtime)).clone()
+}
+
+fn build(runtime: Runtime) -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = program.parent().ok_or("no target folder")?;
+    // Tests lie one level deeper than programs.
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let folder = folder.ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--package", runtime.package(), "--bin", runtime.package()]);
