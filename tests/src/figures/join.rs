@@ -92,8 +92,8 @@ impl fmt::Display for Join {
         let Self { joins, first_packet, first_picture } = self;
         writeln!(
             f,
-            "  join   from playStream to the first packet {:.1} ms (p95 {:.1}), to the first picture \
-             {:.1} ms (p95 {:.1}); {joins} joins",
+            "  join   from playStream to the first packet {:.1} ms (p95 {:.1}), to the first \
+             picture {:.1} ms (p95 {:.1}); {joins} joins",
             first_packet.p50, first_packet.p95, first_picture.p50, first_picture.p95
         )
     }
