@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
+use socket2::SockRef;
 use str0m::config::CryptoProvider;
 
 use crate::browser::{Browser, Shape};
@@ -15,6 +16,9 @@ use crate::world::{Party, Seen};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const EVENTS_A_TURN: usize = 256;
+/// A second of a stream for one viewer, so that no packet is lost to this process being kept from
+/// a core by the servers.
+const RECEIVE_BUFFER: usize = 1024 * 1024;
 
 /// Pages on this machine, and the loop that carries their bytes.
 #[derive(Debug)]
@@ -203,6 +207,7 @@ impl Live {
     /// One socket for one peer connection, as browsers have it.
     fn bind(&mut self, registry: &Registry, token: Token) -> io::Result<SocketAddr> {
         let mut socket = UdpSocket::bind((self.ip, 0).into())?;
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
         registry.register(&mut socket, token, Interest::READABLE)?;
         let local = socket.local_addr()?;
         self.media.push((local, socket));
