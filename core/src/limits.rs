@@ -62,6 +62,9 @@ pub struct Limits {
     pub peer_datagram_bytes_max: usize,
     /// Media that waited longer than this to be sent is dropped.
     pub media_age_max: Duration,
+    /// How long a sent packet is kept for a far side that misses it. Three round trips around the
+    /// world; whoever asks later has long shown the next picture.
+    pub retransmission_age_max: Duration,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
     pub poll_timeout: Duration,
     /// Time between two polls of a node for its load.
@@ -120,6 +123,7 @@ impl Default for Limits {
             peer_polls_max: 10_000,
             peer_datagram_bytes_max: 1024 * 1024,
             media_age_max: Duration::from_millis(500),
+            retransmission_age_max: Duration::from_secs(1),
             poll_timeout: Duration::from_secs(2),
             poll_interval: Duration::from_secs(1),
             link_ping_interval: Duration::from_secs(1),

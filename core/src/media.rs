@@ -135,7 +135,7 @@ impl Media {
                 self.admit(ctx, peer, stream, self.shard, accepted);
             }
             ToMedia::AcceptEgress { peer, stream, home, formats, offer } => {
-                let egress = Egress::new(stream, ctx.rng);
+                let egress = Egress::new(stream, ctx.rng, &ctx.config.limits);
                 let accepted = self.room(ctx).and_then(|()| {
                     Peer::accept_egress(ctx, peer, &offer, self.port, egress, &formats)
                 });
@@ -391,7 +391,7 @@ impl Media {
             let dial::Request { peer: id, node: _, stream, home, formats } = request;
             let dialed = self.room(ctx).and_then(|()| {
                 let port = socket.ok_or(PeerFault::Exhausted("no UDP socket can be opened"))?;
-                let egress = Egress::new(stream, ctx.rng);
+                let egress = Egress::new(stream, ctx.rng, &ctx.config.limits);
                 Peer::dial(ctx, id, port, egress, &formats)
             });
             let outcome = dialed.map(|(peer, offer)| {

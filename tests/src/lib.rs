@@ -1,8 +1,9 @@
 //! What Distributary's tests are made of: a stand-in for browsers, a simulated network to put it
-//! in, and real processes to point it at.
+//! in, and real processes to point it at, and to measure.
 
 pub mod browser;
 pub mod client;
+pub mod figures;
 pub mod http;
 pub mod page;
 pub mod process;

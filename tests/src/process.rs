@@ -119,6 +119,11 @@ impl Server {
         std::iter::once(first).chain(others.map(|port| SocketAddr::new(first.ip(), port))).collect()
     }
 
+    /// The number by which the operating system knows the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -167,8 +172,11 @@ pub fn binary(runtime: Runtime) -> Result<PathBuf, String> {
 }
 
 fn build(runtime: Runtime) -> Result<PathBuf, String> {
-    let test = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = test.parent().and_then(|deps| deps.parent()).ok_or("no target folder")?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = program.parent().ok_or("no target folder")?;
+    // Tests lie one level deeper than programs.
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let folder = folder.ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--package", runtime.package(), "--bin", runtime.package()]);

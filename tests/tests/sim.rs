@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use distributary_core::Limits;
 use distributary_tests::browser::{Codec, Session, Shape};
 use distributary_tests::sim::crypto::Srtp;
 use distributary_tests::sim::{Network, Plan, Sim, scenario};
@@ -206,4 +207,27 @@ fn viewers_of_an_edge_sit_out_a_parted_link() {
     assert!(seen.video > before + 300, "{before} then {}", seen.video);
     assert_eq!(seen.status(), "PLAYING");
     assert_eq!(seen.faults, [] as [&str; 0]);
+}
+
+#[test]
+fn what_a_viewer_misses_is_sent_again_as_long_as_it_is_kept() {
+    let gaps = |age| {
+        let mut sim = Sim::new(11);
+        let mut plan = Plan::new("origin.example");
+        plan.limits.retransmission_age_max = age;
+        let node = NodeId(sim.add_node(plan));
+        let publisher = sim.publish(node, "ab12", Shape::video());
+        reaches(&mut sim, &publisher, "PUBLISHING");
+        let viewer = sim.play(node, "ab12", Shape::video());
+        reaches(&mut sim, &viewer, "PLAYING");
+        World::advance(&mut sim, Duration::from_secs(1));
+        sim.network.loss_per_mille = 30;
+        World::advance(&mut sim, Duration::from_secs(10));
+        sim.network.loss_per_mille = 0;
+        World::advance(&mut sim, Duration::from_secs(1));
+        sim.seen(&viewer).gaps
+    };
+    let (kept, not_kept) = (gaps(Limits::default().retransmission_age_max), gaps(Duration::ZERO));
+    assert!(not_kept >= 10, "{not_kept} gaps without any retransmission");
+    assert!(kept * 5 <= not_kept, "{kept} gaps, {not_kept} without any retransmission");
 }

@@ -1,5 +1,7 @@
 //! The sending half: packets of a stream become RTP of a viewer, or of an edge.
 
+use std::time::Duration;
+
 use str0m::Rtc;
 use str0m::media::Mid;
 use str0m::rtp::RtpWrite;
@@ -8,7 +10,14 @@ use super::format::Offered;
 use super::packet::{Kind, Packet};
 use super::rewrite::Rewriter;
 use crate::id::StreamId;
+use crate::limits::Limits;
 use crate::rng::Rng;
+
+/// More packets than any stream sends while one is kept for retransmission.
+const RETRANSMISSIONS_MAX: usize = 2_000;
+
+/// The share of retransmissions in what is sent at which they are given up, as str0m has it.
+const RETRANSMISSION_SHARE_MAX: f32 = 0.15;
 
 /// What a peer is sent, and of which stream.
 #[derive(Debug)]
@@ -17,6 +26,7 @@ pub(crate) struct Egress {
     tracks: Vec<Track>,
     /// Where the sequence numbers of sound and picture start.
     first_seqs: [u16; 2],
+    retransmission_age_max: Duration,
 }
 
 /// What became of a packet.
@@ -42,9 +52,10 @@ struct Track {
 }
 
 impl Egress {
-    pub(crate) fn new(stream: StreamId, rng: &mut Rng) -> Self {
+    pub(crate) fn new(stream: StreamId, rng: &mut Rng, limits: &Limits) -> Self {
         let first_seqs = [u16::from_be_bytes(rng.bytes()), u16::from_be_bytes(rng.bytes())];
-        Self { stream, tracks: Vec::new(), first_seqs }
+        let retransmission_age_max = limits.retransmission_age_max;
+        Self { stream, tracks: Vec::new(), first_seqs, retransmission_age_max }
     }
 
     pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {
@@ -67,10 +78,16 @@ impl Egress {
         if enters && !packet.entry {
             return Written::Waits;
         }
-        track.entered = Some(packet.run);
         let Some(numbers) = track.rewriter.rewrite(packet) else { return Written::No };
         let mut api = rtc.direct_api();
         let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return Written::No };
+        if track.entered.is_none() {
+            // Each viewer's stream keeps its own. At str0m's three seconds that is most of a
+            // viewer's memory, and too much for the processor's cache.
+            let (age, share) = (self.retransmission_age_max, Some(RETRANSMISSION_SHARE_MAX));
+            stream.set_rtx_cache(RETRANSMISSIONS_MAX, age, share);
+        }
+        track.entered = Some(packet.run);
         let payload = packet.payload.clone();
         let write = RtpWrite::new(
             track.codec.pt.into(),

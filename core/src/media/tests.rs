@@ -95,7 +95,7 @@ fn answer_publisher(text: &str, codecs: &str) -> Result<Accepted, PeerFault> {
 
 fn answer_viewer(text: &str, published: &Formats) -> Result<Accepted, PeerFault> {
     let mut bench = Bench::new();
-    let egress = Egress::new(StreamId(1), &mut bench.rng);
+    let egress = Egress::new(StreamId(1), &mut bench.rng, &bench.config.limits);
     Peer::accept_egress(&mut bench.ctx(), PeerId(1), text, 31001, egress, published)
 }
 

@@ -31,7 +31,7 @@ impl Pair {
         far.now = near.now;
         far.rng = crate::rng::Rng::new([8; 32]);
         let formats = published(&chromium_publishes(), "opus,vp8");
-        let egress = Egress::new(StreamId(1), &mut near.rng);
+        let egress = Egress::new(StreamId(1), &mut near.rng, &near.config.limits);
         let dialed = Peer::dial(&mut near.ctx(), PeerId(1), NEAR, egress, &formats);
         let (mut publisher, offer) = dialed.unwrap();
         let ingest = Ingest::new(StreamId(1), 1, far.now);
