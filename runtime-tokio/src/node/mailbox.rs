@@ -13,7 +13,7 @@ use distributary_core::{Command, LookupId, ShardId, ShardMessage};
 /// waiting mean it hangs.
 pub const LETTERS_MAX: usize = 65_536;
 
-/// Letters that may wait before those that may be lost are. Each can hold a turn's worth of packets.
+/// Letters that may wait before those that may be lost are. Each can hold a turn of packets.
 const LETTERS_BEFORE_LOSS: usize = 1_024;
 
 /// Something for a shard from another thread.
