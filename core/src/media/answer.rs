@@ -17,8 +17,8 @@ const BITRATE_MIN_ASSUMED: u64 = 30_000;
 /// * A publisher's picture gets the bounds of its bitrate, if there are any: the most as `b=`
 ///   (RFC 8866, section 5.8; RFC 3890), which every browser heeds, the least as a parameter that
 ///   Chromium knows.
-/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place of
-///   the section, and has no transport.
+/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place
+///   of the section, and has no transport.
 pub(crate) fn rewrite(
     answer: &str,
     stream: &str,
