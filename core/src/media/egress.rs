@@ -62,10 +62,8 @@ impl Egress {
         let Some(track) = self.tracks.iter_mut().find(|track| track.kind == packet.kind) else {
             return false;
         };
-        if track.entered != Some(packet.run) {
-            if !packet.entry {
-                return false;
-            }
+        if track.entered != Some(packet.run) && !packet.entry {
+            return false;
         }
         let Some(numbers) = track.rewriter.rewrite(packet) else { return false };
         let mut api = rtc.direct_api();
