@@ -1,8 +1,7 @@
 //! The program that measures the servers, run for a few seconds: it works on both runtimes, and
 //! what it says is possible.
 
-#![expect(clippy::indexing_slicing, reason = "what is missing in JSON is null, and fails a test")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::process::Command;
 

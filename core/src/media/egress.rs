@@ -82,8 +82,8 @@ impl Egress {
         let mut api = rtc.direct_api();
         let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return Written::No };
         if track.entered.is_none() {
-            // Each viewer's stream keeps its own. At str0m's three seconds that is most of a
-            // viewer's memory, and too much for the processor's cache.
+            // Each viewer's stream keeps its own. At str0m's three seconds that made up half of a
+            // viewer's memory.
             let (age, share) = (self.retransmission_age_max, Some(RETRANSMISSION_SHARE_MAX));
             stream.set_rtx_cache(RETRANSMISSIONS_MAX, age, share);
         }

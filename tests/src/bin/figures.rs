@@ -1,7 +1,8 @@
 //! Measures the servers of both runtimes and prints what came of it.
 //!
 //! ```text
-//! cargo build --release --workspace
+//! cargo build --release -p distributary-mio
+//! cargo build --release -p distributary-tokio
 //! cargo run --release -p distributary-tests --bin figures -- [--json] [--quick] [option value]…
 //! ```
 //!
