@@ -352,7 +352,10 @@ impl Site {
 
     /// Brings the relay that was offered last to an edge all the way up.
     fn relay(&mut self, n: u8) -> (PeerId, String) {
-        let peer = self.peer();
+        self.relay_of(self.peer(), n)
+    }
+
+    fn relay_of(&mut self, peer: PeerId, n: u8) -> (PeerId, String) {
         self.hear(ToNode::Offered { peer, outcome: Ok("v=0 offer".to_owned()) });
         let offer = self.heard(n, "publishStream").pop().expect("the edge was offered the stream");
         let id = offer["mediaSessionId"].as_str().unwrap().to_owned();

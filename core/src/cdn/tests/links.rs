@@ -121,6 +121,30 @@ fn a_stream_goes_to_every_edge_that_is_there_and_to_those_that_come() {
 }
 
 #[test]
+fn an_edge_owes_so_many_answers_at_once_and_no_more() {
+    let limits = Limits {
+        relays_offering_max: 2,
+        poll_interval: Duration::from_secs(100_000),
+        ..Limits::default()
+    };
+    let mut site = Site::of_edges(1, "", limits);
+    site.edge(1).up = true;
+    site.wait_ms(0);
+    let page = site.join("10.0.0.1");
+    let dial =
+        |word: &ToMedia| if let ToMedia::Dial { peer, .. } = word { Some(*peer) } else { None };
+    let dials = |site: &Site| site.media.iter().filter_map(dial).collect::<Vec<_>>();
+    for (name, dialed) in [("a", 1), ("b", 2), ("c", 2)] {
+        site.live(page, name, name);
+        assert_eq!(dials(&site).len(), dialed, "{name}");
+    }
+    let first = dials(&site)[0];
+    site.relay_of(first, 1);
+    site.wait(Limits::default().relay_retry_interval);
+    assert_eq!(dials(&site).len(), 3, "there is room for one more");
+}
+
+#[test]
 fn what_came_over_a_link_is_not_pushed_on() {
     let mut site = linked();
     let link = site.link("10.0.0.1", "origin");

@@ -325,6 +325,13 @@ fn events_of_a_publisher_reach_its_viewers_and_late_ones_learn_the_state() {
         site.ask(page, event(kind, payload));
         assert_eq!(site.told(viewer), [] as [Value; 0], "{kind}");
     }
+    let bound = site.bench.config.limits.event_bytes_max;
+    site.told(page);
+    site.ask(page, event("data", Some(json!("x".repeat(bound - 2)))));
+    assert_eq!(site.told(viewer).len(), 1);
+    site.ask(page, event("data", Some(json!("x".repeat(bound - 1)))));
+    assert_eq!(site.told(viewer), [] as [Value; 0]);
+    assert_eq!(site.told(page)[0]["message"], "fail");
     let late = site.join("10.0.0.8");
     site.watch(late, "L", "cam");
     let playing = site.told(late).pop().unwrap()["data"][0].clone();

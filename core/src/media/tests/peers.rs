@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::media::Media;
 use crate::media::peer::Fact;
 use crate::message::{Message, ToMedia, ToNode};
+use crate::output::SendBuffer;
 
 /// A publisher and the one that takes it, wire to wire.
 struct Pair {
@@ -155,7 +156,7 @@ fn a_peer_that_does_not_come_to_rest_is_broken() {
 
 #[test]
 fn a_peer_is_heard_from_so_many_addresses_and_gives_the_oldest_up_for_one_more() {
-    let limits = Limits { peer_addresses_max: 2, ..Limits::default() };
+    let limits = Limits { peer_addresses_max: 2, path_hold_time: 5 * SECOND, ..Limits::default() };
     let mut pair = Pair::new(limits.clone());
     let flow = |port| Flow { local: ([0; 4], FAR).into(), remote: ([10, 0, 0, 1], port).into() };
     let start = pair.far.now;
@@ -166,8 +167,10 @@ fn a_peer_is_heard_from_so_many_addresses_and_gives_the_oldest_up_for_one_more()
     assert_eq!(learn(2, 2), None);
     assert_eq!(learn(3, 1), None, "a known one is heard again");
     assert_eq!(learn(4, 3), Some(flow(2).remote));
-    assert!(pair.taker.holds_path(start + 5 * SECOND, flow(3).remote, &limits));
-    assert!(!pair.taker.holds_path(start + 60 * SECOND, flow(3).remote, &limits));
+    for (port, after, held) in [(1, 7, true), (1, 8, false), (2, 4, false), (3, 8, true)] {
+        let holds = pair.taker.holds_path(start + after * SECOND, flow(port).remote, &limits);
+        assert_eq!(holds, held, "port {port} after {after} s");
+    }
     assert_eq!(pair.taker.paths().count(), 2);
 }
 
@@ -183,6 +186,70 @@ fn a_goodbye_without_a_word_in_the_dialogue_ends_it_soon() {
     let (after, fault) = pair.failure(20 * SECOND).unwrap();
     assert_eq!(fault, PeerFault::Gone);
     assert!(after >= 3 * SECOND && after <= 4 * SECOND, "{after:?}");
+}
+
+#[test]
+fn key_frames_come_on_a_timer_where_wished() {
+    let limits = Limits {
+        keyframe_period: 3 * SECOND,
+        rtp_silence_timeout: 60 * SECOND,
+        ..Limits::default()
+    };
+    for (setting, wanted) in [("true", vec![3, 6, 9]), ("false", vec![])] {
+        let properties = format!("periodic_fir_request={setting}\n");
+        let mut near = Bench::new();
+        let mut far = Bench::with(&properties, None).bounded(limits.clone());
+        far.now = near.now;
+        let egress = Egress::new(StreamId(1), &mut near.rng, &near.config.limits);
+        let formats = published(&chromium_publishes(), "opus,vp8");
+        let dialed = Peer::dial(&mut near.ctx(), PeerId(1), NEAR, egress, &formats);
+        let (mut publisher, offer) = dialed.unwrap();
+        let mut media = Media::new(ShardId::NODE, FAR);
+        let (peer, stream) = (PeerId(2), StreamId(1));
+        media.handle(&mut far.ctx(), ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+        let Some(Message::Node(ToNode::Answered { outcome: Ok(answer), .. })) =
+            far.out.pop_to_self()
+        else {
+            panic!()
+        };
+        publisher.take_answer(&near.ctx(), &answer.sdp).unwrap();
+        let asked = asked(&mut near, &mut publisher, &mut far, &mut media, 11 * SECOND);
+        assert_eq!(asked, wanted, "seconds after the offer");
+    }
+}
+
+/// Connects a publisher to a shard's media; tells the seconds in which it was asked for a key
+/// frame.
+fn asked(
+    near: &mut Bench,
+    publisher: &mut Peer,
+    far: &mut Bench,
+    media: &mut Media,
+    time: Duration,
+) -> Vec<u64> {
+    let (start, mut send) = (near.now, SendBuffer::new(1));
+    let address = |port| ([192, 0, 2, 1], port).into();
+    let mut asked = Vec::new();
+    while near.now < start + time {
+        let now = near.now + Duration::from_millis(10);
+        (near.now, far.now) = (now, now);
+        let mut facts = Vec::new();
+        publisher.drain(&near.ctx(), &mut facts);
+        media.handle_timeout(&mut far.ctx());
+        for bytes in datagrams(publisher, now) {
+            let flow = Flow { local: address(FAR), remote: address(NEAR) };
+            media.handle_datagrams(&mut far.ctx(), flow, &bytes, bytes.len());
+        }
+        while let Some(transmit) = media.poll_transmit(&mut far.ctx(), &mut send) {
+            let flow = Flow { local: address(NEAR), remote: address(FAR) };
+            publisher.receive(&near.ctx(), flow, send.run(&transmit), &mut facts);
+        }
+        let wanted = |fact: &Fact| matches!(fact, Fact::KeyframeWanted);
+        if facts.iter().any(wanted) {
+            asked.push((now - start).as_secs());
+        }
+    }
+    asked
 }
 
 #[test]
