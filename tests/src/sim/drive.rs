@@ -257,7 +257,7 @@ impl Sim {
     fn post_message(&mut self, node: usize, shard: usize, to: ShardId, message: ShardMessage) {
         let target = usize::from(to.0);
         assert_ne!(target, shard, "a shard does not post to itself");
-        let delay = self.random.span(Duration::from_micros(200));
+        let delay = self.dice(&[node, shard, target]).span(Duration::from_micros(200));
         let at = self.now + delay;
         // First in, first out between two shards, whatever the delay.
         let last = self.posted.entry((node, shard, target)).or_insert(at);
@@ -280,7 +280,8 @@ impl Sim {
                 .collect(),
         };
         self.note(format_args!("n{node}.{shard} resolves {host}: {addrs:?}"));
-        let at = self.now + self.latency() + self.lookup_delay;
+        let latency = self.latency(&mut self.dice(&[node, shard]));
+        let at = self.now + latency + self.lookup_delay;
         let life = self.nodes.get(node).map_or(0, |node| node.life);
         self.schedule(at, Event::Resolved { node, life, shard, lookup, addrs });
     }

@@ -32,7 +32,7 @@ use str0m::config::CryptoProvider;
 use self::errors::Errors;
 use self::fetch::Fetch;
 use self::node::Node;
-use self::random::Random;
+use self::random::{Random, fnv1a};
 use self::tcp::{Connection, Item};
 use self::trace::Trace;
 use crate::page::Page;
@@ -388,8 +388,17 @@ impl Sim {
         self.cut.contains(&(a.min(b), a.max(b)))
     }
 
-    fn latency(&mut self) -> Duration {
-        self.network.delay + self.random.span(self.network.jitter)
+    /// Dice for one thing that happens now, named by `of`. What they show depends on nothing else:
+    /// how often others were thrown before can differ by the order within one moment, which str0m
+    /// leaves to the order of a hash map.
+    fn dice(&self, of: &[usize]) -> Random {
+        let now = self.now.saturating_duration_since(self.start).as_nanos().to_be_bytes();
+        let of: Vec<u8> = of.iter().flat_map(|part| part.to_be_bytes()).collect();
+        Random::new(fnv1a(&[&self.seed.to_be_bytes(), &now, &of]))
+    }
+
+    fn latency(&self, dice: &mut Random) -> Duration {
+        self.network.delay + dice.span(self.network.jitter)
     }
 }
 

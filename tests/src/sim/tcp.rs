@@ -104,7 +104,8 @@ impl Sim {
             }
             return;
         }
-        let wait = if reachable { self.latency() * 2 } else { UNREACHABLE_AFTER };
+        let mut dice = self.dice(&[node, shard, usize::from(to.port())]);
+        let wait = if reachable { self.latency(&mut dice) * 2 } else { UNREACHABLE_AFTER };
         let life = self.nodes.get(node).map_or(0, |node| node.life);
         let event = Event::Failed { node, life, shard, conn, refused: reachable };
         self.schedule(self.now + wait, event);
@@ -124,8 +125,8 @@ impl Sim {
             .filter(|(_, node)| node.ip == to.ip())
             .find_map(|(index, node)| Some((index, node.listens(to.port())?)))?;
         let shards = self.nodes.get(node).map_or(1, |node| node.shards.len());
-        let shard = self.random.below(shards);
         let connection = self.connections.len();
+        let shard = self.dice(&[connection]).below(shards);
         let accepted = {
             let slot = self.slot(node, shard)?;
             slot.accepted += 1;
@@ -143,8 +144,10 @@ impl Sim {
 
     /// Puts something on the way to `side` of a connection.
     pub(super) fn tcp_send(&mut self, connection: usize, side: usize, item: Item) {
-        let mut at = self.now + self.latency();
-        if self.random.chance(self.network.loss_per_mille) {
+        let queued = self.way(connection, side).map_or(0, |way| way.queue.len());
+        let mut dice = self.dice(&[connection, side, queued]);
+        let mut at = self.now + self.latency(&mut dice);
+        if dice.chance(self.network.loss_per_mille) {
             at += RETRANSMIT;
         }
         let Some(way) = self.way(connection, side) else { return };
@@ -337,7 +340,9 @@ impl Sim {
         let Network { window, chunk_max, .. } = self.network;
         let Some(way) = self.way(connection, side) else { return 0 };
         let room = window.saturating_sub(way.in_flight).min(waiting).min(chunk_max);
-        if way.ended || room == 0 { 0 } else { 1 + self.random.below(room) }
+        let (ended, queued) = (way.ended, way.queue.len());
+        let mut dice = self.dice(&[connection, side, queued, waiting]);
+        if ended || room == 0 { 0 } else { 1 + dice.below(room) }
     }
 
     /// What a kernel does with the connections of a process that died.
