@@ -368,6 +368,7 @@ fn route(config: &Config, request: &Request) -> Route {
         "" => Response::redirect("/client2/"),
         "embed_player" if request.query_text.is_empty() => Response::redirect(embed),
         "embed_player" => Response::redirect(&format!("{embed}?{}", request.query_text)),
+        folder if config.pages.is_directory(folder) => Response::redirect(&format!("/{folder}/")),
         path => match config.pages.get(path) {
             Some(page) => Response::page(page, request),
             None => Response::not_found(),

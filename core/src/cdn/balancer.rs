@@ -196,11 +196,11 @@ impl Edge {
     fn new(ctx: &Ctx<'_>, node: &EdgeNode) -> Self {
         let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
         let roots = &ctx.config.link_roots;
-        let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()).ok());
+        let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()));
         let target = Target {
             host: node.host.clone(),
             port: node.link_port().get(),
-            tls: tls.flatten(),
+            tls,
             purpose: Purpose::Get("/?action=stat"),
         };
         let dialer = Dialer::new(target);

@@ -17,8 +17,8 @@ use crate::stream::{Connection, Incoming};
 pub(crate) struct Target {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// TLS, if the connection is to have it.
-    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// TLS, if the connection is to have it; an error is why it cannot, and then there is none.
+    pub(crate) tls: Option<Result<Arc<rustls::ClientConfig>, rustls::Error>>,
     pub(crate) purpose: Purpose,
 }
 
@@ -168,7 +168,8 @@ impl Dialer {
         let limits = &ctx.config.limits;
         let Target { host, port, tls, purpose } = &self.target;
         let tls = match tls {
-            Some(tls) => {
+            Some(Err(why)) => return Err(format!("TLS cannot be set up: {why}")),
+            Some(Ok(tls)) => {
                 let name = ServerName::try_from(host.clone());
                 let name =
                     name.map_err(|_| format!("{host} cannot be the name in a certificate"))?;

@@ -87,11 +87,11 @@ impl Link {
     pub(super) fn new(ctx: &Ctx<'_>, node: &EdgeNode) -> Self {
         let roots = &ctx.config.link_roots;
         let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
-        let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()).ok());
+        let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()));
         let target = Target {
             host: node.host.clone(),
             port: node.link_port().get(),
-            tls: tls.flatten(),
+            tls,
             purpose: Purpose::WebSocket,
         };
         Self {

@@ -59,6 +59,16 @@ fn only_get_and_head_are_answered() {
 }
 
 #[test]
+fn a_folder_of_pages_is_found_without_its_slash() {
+    let mut server = Server::new();
+    for (path, location) in [("/", "/client2/"), ("/client2", "/client2/")] {
+        let response = server.get(path);
+        assert_eq!(header(&response, "location"), Some(location), "{path}: {response}");
+    }
+    assert_eq!(status(&server.get("/client2/")), "200");
+}
+
+#[test]
 fn a_server_is_always_listed() {
     let mut server = Server::new();
     for path in ["/?action=server_list", "/client2/any?action=server_list&streamName=cam"] {
