@@ -15,6 +15,8 @@ mod dial;
 mod formats;
 mod offers;
 mod peers;
+mod routes;
+mod stage;
 
 const CAPTURES: [&str; 4] = [
     include_str!("../../../tests/fixtures/captures/chromium-publish.json"),
