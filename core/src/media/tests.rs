@@ -14,6 +14,7 @@ mod arbitrary;
 mod dial;
 mod formats;
 mod offers;
+mod paths;
 mod peers;
 mod routes;
 mod stage;
