@@ -138,6 +138,26 @@ fn candidates_stand_in_the_sections_that_are_used() {
     }
 }
 
+/// RFC 8866, section 5 has single spaces; whatever is taken instead, the answer keeps to it.
+#[test]
+fn odd_spaces_in_a_media_line_do_not_come_back() {
+    let odd = |line: &str| {
+        let text = offer(&[OPUS, VP8, "m=text 9 RTP/AVP 98 99\na=rtpmap:98 t140/1000"]);
+        let text = text.replace("m=text 9 RTP/AVP 98 99", line);
+        answer_publisher(&text, "opus,vp8").unwrap().answer
+    };
+    for line in
+        ["m=\ttext 9 RTP/AVP 98 99", "m=text  9 RTP/AVP\t98  99", "m=text\t9\tRTP/AVP\t98 99"]
+    {
+        assert!(odd(line).contains("\r\nm=text 0 RTP/AVP 98 99\r\n"), "{line:?}: {}", odd(line));
+    }
+    for line in ["m= audio 9 UDP/TLS/RTP/SAVPF 111", "m=audio\t9  UDP/TLS/RTP/SAVPF\t111"] {
+        let text = offer(&[OPUS]).replace("m=audio 9 UDP/TLS/RTP/SAVPF 111", line);
+        let answer = answer_publisher(&text, "opus").unwrap().answer;
+        assert!(answer.contains("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"), "{line:?}: {answer}");
+    }
+}
+
 /// Each section may bring a transport of its own; BUNDLE takes that of the first one accepted
 /// (RFC 9143, section 7.3).
 #[test]
