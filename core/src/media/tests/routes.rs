@@ -15,7 +15,7 @@ fn a_payload_too_large_to_go_on_is_dropped_and_nothing_else() {
     let mut stage = Stage::of_two(Limits::default());
     for (seq, len) in [(1, 1_000), (2, 1_500), (3, 1_501), (4, 1_900), (5, 1_000)] {
         let packet = packet(&stage, seq, true, len);
-        stage.ends[0].write(&packet);
+        stage.ends[0].write(packet);
     }
     stage.run(MOMENT);
     let lengths: Vec<_> = stage.ends[1].received().iter().map(|p| p.payload.len()).collect();
@@ -34,6 +34,18 @@ fn whoever_fails_in_his_turn_to_send_does_not_cost_the_next_his() {
     stage.carry_out();
     assert_eq!(stage.failed, [(PeerId(3), PeerFault::IceTimeout)]);
     assert_eq!(stage.ends[1].tags(), [1]);
+}
+
+#[test]
+fn whoever_has_much_to_send_does_it_in_turns_with_the_others() {
+    let mut stage = Stage::of_two(Limits::default());
+    stage.play(3);
+    stage.run(SECOND);
+    stage.lose_out();
+    let packets = [1, 2, 3].map(|seq| packet(&stage, seq, true, 100));
+    stage.fan_out(&packets);
+    let [one, other] = [stage.ends[1].port, stage.ends[2].port];
+    assert_eq!(stage.lose_out(), [one, other, one, other, one, other]);
 }
 
 #[test]
@@ -76,7 +88,26 @@ fn a_wish_that_nobody_can_grant_yet_is_kept() {
     stage.publish(2);
     stage.run(2 * SECOND);
     assert!(stage.ends[1].is_connected());
-    assert!(stage.ends[1].was_asked_for_a_keyframe());
+    assert_eq!(stage.ends[1].wishes(), 1);
+}
+
+/// The key frame that was asked for may be lost, or its start.
+#[test]
+fn as_long_as_a_viewer_waits_for_a_key_frame_its_publisher_is_asked() {
+    let limits = Limits { keyframe_interval_min: 5 * MOMENT, ..Limits::default() };
+    let mut stage = Stage::of_two(limits);
+    let mut wishes = |seqs: std::ops::Range<u8>, entry| {
+        stage.ends[0].facts.clear();
+        for seq in seqs {
+            let packet = packet(&stage, seq, entry, 100);
+            stage.ends[0].write(packet);
+            stage.run(MOMENT);
+        }
+        stage.ends[0].wishes()
+    };
+    assert_eq!(wishes(0..20, false), 4, "in 2 s");
+    wishes(20..21, true);
+    assert_eq!(wishes(21..41, false), 0);
 }
 
 #[test]

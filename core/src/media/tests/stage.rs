@@ -32,15 +32,18 @@ pub(super) struct Stage {
 pub(super) struct End {
     bench: Bench,
     peer: Peer,
-    port: u16,
+    pub(super) port: u16,
     /// The port of the shard that it talks to.
     door: u16,
     pub(super) facts: Vec<Fact>,
 }
 
 impl End {
-    pub(super) fn write(&mut self, packet: &Packet) -> Written {
-        self.peer.write(self.bench.now, &self.bench.config.limits, packet)
+    /// Sends a packet as a browser does, that is without a wait for a key frame.
+    pub(super) fn write(&mut self, packet: Packet) {
+        let packet = Packet { entry: true, ..packet };
+        let written = self.peer.write(self.bench.now, &self.bench.config.limits, &packet);
+        assert!(matches!(written, Written::Yes | Written::Entered), "{written:?}");
     }
 
     /// What came since the last call.
@@ -58,8 +61,9 @@ impl End {
         self.facts.iter().any(|fact| matches!(fact, Fact::Connected))
     }
 
-    pub(super) fn was_asked_for_a_keyframe(&self) -> bool {
-        self.facts.iter().any(|fact| matches!(fact, Fact::KeyframeWanted))
+    /// How often it was asked for a key frame.
+    pub(super) fn wishes(&self) -> usize {
+        self.facts.iter().filter(|fact| matches!(fact, Fact::KeyframeWanted)).count()
     }
 }
 
@@ -179,9 +183,10 @@ impl Stage {
         }
     }
 
-    /// Loses what the shard has to send.
-    pub(super) fn lose_out(&mut self) {
-        while self.media.poll_transmit(&mut self.bench.ctx(), &mut self.send).is_some() {}
+    /// Loses what the shard has to send; tells the ports that it was for, in turn.
+    pub(super) fn lose_out(&mut self) -> Vec<u16> {
+        let next = || self.media.poll_transmit(&mut self.bench.ctx(), &mut self.send);
+        std::iter::from_fn(next).map(|transmit| transmit.flow.remote.port()).collect()
     }
 
     /// Brings what the shard has to send to the ends.
