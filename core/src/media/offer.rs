@@ -242,8 +242,7 @@ impl<'a> Section<'a> {
     }
 
     fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
-        let media = self.lines.first().copied().unwrap_or_default();
-        media.split_whitespace().skip(3).filter_map(|word| word.parse().ok())
+        self.media_words().skip(3).filter_map(|word| word.parse().ok())
     }
 
     fn read_codecs(&mut self) {
@@ -300,7 +299,7 @@ impl<'a> Section<'a> {
         };
         for (index, line) in self.lines.iter().copied().enumerate() {
             if index == 0 {
-                push_line(out, &self.media_line(line, codec));
+                push_line(out, &self.media_line(codec));
             } else if codec.map_or_else(|| is_identity(line), |codec| is_of(line, codec)) {
                 push_line(out, line);
             }
@@ -309,13 +308,15 @@ impl<'a> Section<'a> {
     }
 
     /// What str0m is given as the first line.
-    fn media_line(&self, line: &str, codec: Option<Offered>) -> String {
-        let mut words = line.split_whitespace();
+    fn media_line(&self, codec: Option<Offered>) -> String {
+        let mut words = self.media_words();
         let media = words.next().unwrap_or_default();
         let protocol = words.nth(1).unwrap_or_default();
         match codec {
-            Some(Offered { pt, rtx: Some(rtx), .. }) => format!("{media} 9 {protocol} {pt} {rtx}"),
-            Some(Offered { pt, rtx: None, .. }) => format!("{media} 9 {protocol} {pt}"),
+            Some(Offered { pt, rtx: Some(rtx), .. }) => {
+                format!("m={media} 9 {protocol} {pt} {rtx}")
+            }
+            Some(Offered { pt, rtx: None, .. }) => format!("m={media} 9 {protocol} {pt}"),
             // Payload type 0 needs no rtpmap.
             None => "m=audio 0 UDP/TLS/RTP/SAVPF 0".to_owned(),
         }
@@ -323,11 +324,17 @@ impl<'a> Section<'a> {
 
     /// The first line of the answer to a section that is not accepted (RFC 3264, section 6).
     fn rejection(&self) -> String {
-        let mut words: Vec<&str> = self.lines.iter().take(1).flat_map(|l| l.split(' ')).collect();
+        let mut words: Vec<&str> = self.media_words().collect();
         if let Some(port) = words.get_mut(1) {
             *port = "0";
         }
-        words.join(" ")
+        format!("m={}", words.join(" "))
+    }
+
+    /// Medium, port, protocol and formats of the first line.
+    fn media_words(&self) -> impl Iterator<Item = &'a str> {
+        let media = self.lines.first().and_then(|line| line.strip_prefix("m="));
+        media.unwrap_or_default().split_whitespace()
     }
 }
 

@@ -29,3 +29,50 @@ impl Recent {
         self.0.iter().filter(behind)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::super::packet::{Extensions, Kind};
+    use super::*;
+
+    fn packet(run: u32, seq: u64) -> Packet {
+        Packet {
+            kind: Kind::Video,
+            run,
+            seq,
+            time: 0,
+            marker: false,
+            entry: false,
+            extensions: Extensions::default(),
+            payload: Arc::from([]),
+            arrived: Instant::now(),
+        }
+    }
+
+    fn overtakers(recent: &Recent, run: u32, seq: u64) -> Vec<u64> {
+        recent.overtakers(&packet(run, seq)).map(|packet| packet.seq).collect()
+    }
+
+    #[test]
+    fn only_what_is_behind_it_and_of_its_publisher_overtook_a_packet() {
+        let mut recent = Recent::default();
+        for (run, seq) in [(1, 21), (1, 22), (2, 9), (2, 12), (2, 11)] {
+            recent.push(&packet(run, seq));
+        }
+        assert_eq!(overtakers(&recent, 2, 10), [12, 11], "in the order in which they came");
+        assert_eq!(overtakers(&recent, 1, 21), [22]);
+        assert_eq!(overtakers(&recent, 2, 12), [0; 0]);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut recent = Recent::default();
+        let past_bound = u64::try_from(PACKETS_MAX).unwrap() + 1;
+        (1..=past_bound).for_each(|seq| recent.push(&packet(1, seq)));
+        assert_eq!(overtakers(&recent, 1, 0), (2..=past_bound).collect::<Vec<_>>());
+    }
+}

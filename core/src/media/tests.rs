@@ -14,7 +14,10 @@ mod arbitrary;
 mod dial;
 mod formats;
 mod offers;
+mod paths;
 mod peers;
+mod routes;
+mod stage;
 
 const CAPTURES: [&str; 4] = [
     include_str!("../../../tests/fixtures/captures/chromium-publish.json"),
@@ -121,8 +124,9 @@ fn media<'a>(section: &[&'a str]) -> Vec<&'a str> {
 
 /// The encoding names of a section's payload types, in order.
 fn codecs(section: &[&str]) -> Vec<String> {
-    media(section)[3..]
+    media(section)
         .iter()
+        .skip(3)
         .map(|pt| {
             let map = values(section, &format!("a=rtpmap:{pt} "));
             map.first().map_or("?".to_owned(), |map| (*map).to_owned())

@@ -138,6 +138,26 @@ fn candidates_stand_in_the_sections_that_are_used() {
     }
 }
 
+/// RFC 8866, section 5 has single spaces; whatever is taken instead, the answer keeps to it.
+#[test]
+fn odd_spaces_in_a_media_line_do_not_come_back() {
+    let odd = |line: &str| {
+        let text = offer(&[OPUS, VP8, "m=text 9 RTP/AVP 98 99\na=rtpmap:98 t140/1000"]);
+        let text = text.replace("m=text 9 RTP/AVP 98 99", line);
+        answer_publisher(&text, "opus,vp8").unwrap().answer
+    };
+    for line in
+        ["m=\ttext 9 RTP/AVP 98 99", "m=text  9 RTP/AVP\t98  99", "m=text\t9\tRTP/AVP\t98 99"]
+    {
+        assert!(odd(line).contains("\r\nm=text 0 RTP/AVP 98 99\r\n"), "{line:?}: {}", odd(line));
+    }
+    for line in ["m= audio 9 UDP/TLS/RTP/SAVPF 111", "m=audio\t9  UDP/TLS/RTP/SAVPF\t111"] {
+        let text = offer(&[OPUS]).replace("m=audio 9 UDP/TLS/RTP/SAVPF 111", line);
+        let answer = answer_publisher(&text, "opus").unwrap().answer;
+        assert!(answer.contains("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"), "{line:?}: {answer}");
+    }
+}
+
 /// Each section may bring a transport of its own; BUNDLE takes that of the first one accepted
 /// (RFC 9143, section 7.3).
 #[test]
@@ -169,4 +189,68 @@ fn no_common_codec_is_the_peers_fault_too() {
     assert_eq!(fault, Some(PeerFault::NoCommonCodecs));
     let fault = answer_publisher("v=0\r\n", "opus").err();
     assert_eq!(fault, Some(PeerFault::Sdp("it has no m= line".to_owned())));
+}
+
+/// What the answer to a browser that publishes says of bitrates, with the media it says it of.
+fn bounds(properties: &str, offer: &str) -> Vec<String> {
+    let mut bench = Bench::with(properties, None);
+    let taken = Ingest::new(StreamId(1), 1, bench.now);
+    let accepted = Peer::accept_ingest(&mut bench.ctx(), PeerId(1), offer, 31001, taken);
+    let answer = accepted.unwrap().answer;
+    check(offer, &answer, "recvonly");
+    let mut bounds = Vec::new();
+    for section in &sections(&answer)[1..] {
+        let said = section.iter().filter(|l| l.starts_with("b=") || l.contains("x-google"));
+        bounds.extend(said.map(|line| format!("{}: {line}", media(section)[0])));
+    }
+    bounds
+}
+
+#[test]
+fn a_publishers_picture_is_held_to_the_settings_bitrates() {
+    let plain = offer(&[OPUS, VP8]);
+    let settings = |most: &str, least: &str| {
+        format!("codecs=opus,vp8\nwebrtc_cc_max_bitrate={most}\nwebrtc_cc_min_bitrate={least}\n")
+    };
+    assert_eq!(bounds("", &plain), ["m=video: b=AS:10000"]);
+    assert_eq!(bounds(&settings("2000001", "30000"), &plain), ["m=video: b=AS:2001"]);
+    assert_eq!(
+        bounds(&settings("900000", "300001"), &plain),
+        ["m=video: b=AS:900", "m=video: a=fmtp:96 x-google-min-bitrate=301"]
+    );
+    assert_eq!(
+        bounds(&settings("900000", "0"), &plain),
+        ["m=video: b=AS:900", "m=video: a=fmtp:96 x-google-min-bitrate=0"]
+    );
+    for offer in [chromium_publishes(), firefox_publishes()] {
+        assert_eq!(bounds(&settings("900000", "30000"), &offer), ["m=video: b=AS:900"]);
+    }
+    assert_eq!(bounds("", &offer(&[OPUS])), [""; 0]);
+    let second = VP8.replace("96", "98").replace("97", "99");
+    assert_eq!(
+        bounds(&settings("900000", "30000"), &offer(&[VP8, &second])),
+        ["m=video: b=AS:900"]
+    );
+}
+
+/// RFC 8866, section 5: `b=` follows `c=` and comes before the attributes.
+#[test]
+fn the_bound_of_the_bitrate_stands_where_the_grammar_has_it() {
+    let answer = ingest(&chromium_publishes(), "opus,vp8");
+    let lines: Vec<&str> = answer.lines().collect();
+    let at = lines.iter().position(|line| line.starts_with("b=")).unwrap();
+    assert!(lines[at - 1].starts_with("c=") && lines[at + 1].starts_with("a="), "{answer}");
+}
+
+#[test]
+fn a_viewer_is_told_no_bitrate() {
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    let mut bench = Bench::with("webrtc_cc_min_bitrate=300000\n", None);
+    for offer in [chromium_plays(), firefox_plays()] {
+        let sent = Egress::new(StreamId(1), &mut bench.rng, &bench.config.limits);
+        let accepted =
+            Peer::accept_egress(&mut bench.ctx(), PeerId(1), &offer, 31001, sent, &formats);
+        let answer = accepted.unwrap().answer;
+        assert!(!answer.contains("\nb=") && !answer.contains("bitrate"), "{answer}");
+    }
 }

@@ -117,3 +117,41 @@ fn a_decoder_begins_at_key_frames_and_parameter_sets() {
         assert!(!is_entry(codec, &[]), "{codec:?}");
     }
 }
+
+fn formats(audio: Option<CodecSpec>, video: Option<CodecSpec>) -> Formats {
+    Formats { audio, video }
+}
+
+#[test]
+fn a_stream_may_go_on_with_other_parameters_of_its_encoder() {
+    let opus = |parameters: &str| {
+        let offer = format!(
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111\na=rtpmap:111 opus/48000/2\na=fmtp:111 {parameters}"
+        );
+        published(&super::offer(&[&offer, VP8]), "opus,vp8")
+    };
+    let plain = opus("minptime=10;useinbandfec=1");
+    for other in ["minptime=20;useinbandfec=1", "minptime=10;stereo=1", "useinbandfec=0"] {
+        let other = opus(other);
+        assert_ne!(plain, other, "else this shows nothing");
+        assert!(plain.can_become(&other) && other.can_become(&plain), "{other:?}");
+    }
+    // Whoever decodes main decodes baseline, and not the other way round.
+    let [main, baseline] =
+        ["4d001f", "42e01f"].map(|profile| formats(None, Some(h264(profile, 1))));
+    assert!(main.can_become(&baseline));
+    assert!(!baseline.can_become(&main));
+}
+
+#[test]
+fn a_stream_cannot_go_on_with_another_codec_or_other_media() {
+    let of = |codecs| published(&chromium_publishes(), codecs);
+    let before = of("opus,vp8");
+    assert!(before.can_become(&before));
+    for other in ["opus,vp9", "opus,h264", "alaw,vp8", "ulaw,vp8"] {
+        assert!(!before.can_become(&of(other)) && !of(other).can_become(&before), "{other}");
+    }
+    for less in [formats(before.audio, None), formats(None, before.video), formats(None, None)] {
+        assert!(!before.can_become(&less) && !less.can_become(&before), "{less:?}");
+    }
+}

@@ -104,7 +104,7 @@ impl Pair {
 }
 
 /// Everything that a peer has to send.
-fn datagrams(peer: &mut Peer, now: Instant) -> Vec<Vec<u8>> {
+pub(super) fn datagrams(peer: &mut Peer, now: Instant) -> Vec<Vec<u8>> {
     let (mut buffer, limits) = (vec![0; 65_507], Limits::default());
     let mut all = Vec::new();
     while let Some(run) = peer.runs.take(now, &limits, &mut buffer, 1) {

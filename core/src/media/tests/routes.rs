@@ -1,0 +1,129 @@
+//! What goes from publishers to viewers, and what goes back.
+
+use std::time::Duration;
+
+use super::stage::{Stage, packet};
+use super::{PeerFault, PeerId};
+use crate::limits::Limits;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Beyond some 1 980 bytes str0m would panic as it sends them on.
+#[test]
+fn a_payload_too_large_to_go_on_is_dropped_and_nothing_else() {
+    let mut stage = Stage::of_two(Limits::default());
+    for (seq, len) in [(1, 1_000), (2, 1_500), (3, 1_501), (4, 1_900), (5, 1_000)] {
+        let packet = packet(&stage, seq, true, len);
+        stage.ends[0].write(packet);
+    }
+    stage.run(MOMENT);
+    let lengths: Vec<_> = stage.ends[1].received().iter().map(|p| p.payload.len()).collect();
+    assert_eq!(lengths, [1_000, 1_500, 1_000]);
+    assert_eq!(stage.failed, []);
+}
+
+#[test]
+fn whoever_fails_in_his_turn_to_send_does_not_cost_the_next_his() {
+    let limits = Limits { peer_connect_timeout: 3 * SECOND, ..Limits::default() };
+    let mut stage = Stage::of_two(limits);
+    stage.admit(3);
+    stage.wait(3 * SECOND);
+    let packet = packet(&stage, 1, true, 100);
+    stage.fan_out(&[packet]);
+    stage.carry_out();
+    assert_eq!(stage.failed, [(PeerId(3), PeerFault::IceTimeout)]);
+    assert_eq!(stage.ends[1].tags(), [1]);
+}
+
+#[test]
+fn whoever_has_much_to_send_does_it_in_turns_with_the_others() {
+    let mut stage = Stage::of_two(Limits::default());
+    stage.play(3);
+    stage.run(SECOND);
+    stage.lose_out();
+    let packets = [1, 2, 3].map(|seq| packet(&stage, seq, true, 100));
+    stage.fan_out(&packets);
+    let [one, other] = [stage.ends[1].port, stage.ends[2].port];
+    assert_eq!(stage.lose_out(), [one, other, one, other, one, other]);
+}
+
+#[test]
+fn what_cannot_be_sent_for_long_is_dropped_and_what_follows_goes_out() {
+    let limits = Limits { media_age_max: 5 * MOMENT, ..Limits::default() };
+    let mut stage = Stage::of_two(limits);
+    for seq in 0..20 {
+        let packet = packet(&stage, seq, true, 100);
+        stage.fan_out(&[packet]);
+        stage.wait(MOMENT);
+    }
+    stage.carry_out();
+    assert_eq!(stage.ends[1].tags(), [0, 1, 2, 3, 4, 5], "the oldest waited 2 s");
+    let packet = packet(&stage, 20, true, 100);
+    stage.fan_out(&[packet]);
+    stage.carry_out();
+    assert_eq!(stage.ends[1].tags(), [20]);
+}
+
+#[test]
+fn what_overtook_the_start_of_a_key_frame_reaches_whoever_begins_with_it() {
+    let mut stage = Stage::of_two(Limits::default());
+    let entries = [(9, false), (11, false), (12, false), (10, true), (13, false)];
+    let packets = entries.map(|(seq, entry)| packet(&stage, seq, entry, 100));
+    stage.fan_out(&packets[..3]);
+    stage.carry_out();
+    assert_eq!(stage.ends[1].tags(), [0; 0], "nothing to begin with");
+    stage.fan_out(&packets[3..]);
+    stage.carry_out();
+    assert_eq!(stage.ends[1].tags(), [10, 11, 12, 13], "9 is of the picture before");
+}
+
+/// The viewer is there before its publisher.
+#[test]
+fn a_wish_that_nobody_can_grant_yet_is_kept() {
+    let mut stage = Stage::new(Limits::default());
+    stage.play(1);
+    stage.run(SECOND);
+    assert!(stage.ends[0].is_connected());
+    stage.publish(2);
+    stage.run(2 * SECOND);
+    assert!(stage.ends[1].is_connected());
+    assert_eq!(stage.ends[1].wishes(), 1);
+}
+
+/// The key frame that was asked for may be lost, or its start.
+#[test]
+fn as_long_as_a_viewer_waits_for_a_key_frame_its_publisher_is_asked() {
+    let limits = Limits { keyframe_interval_min: 5 * MOMENT, ..Limits::default() };
+    let mut stage = Stage::of_two(limits);
+    let mut wishes = |seqs: std::ops::Range<u8>, entry| {
+        stage.ends[0].facts.clear();
+        for seq in seqs {
+            let packet = packet(&stage, seq, entry, 100);
+            stage.ends[0].write(packet);
+            stage.run(MOMENT);
+        }
+        stage.ends[0].wishes()
+    };
+    assert_eq!(wishes(0..20, false), 4, "in 2 s");
+    wishes(20..21, true);
+    assert_eq!(wishes(21..41, false), 0);
+}
+
+#[test]
+fn a_lost_packet_is_sent_again_for_as_long_as_it_is_kept() {
+    for (kept, tags) in [(3 * MOMENT, vec![1, 3, 2]), (MOMENT, vec![1, 3])] {
+        let limits = Limits { retransmission_age_max: kept, ..Limits::default() };
+        let mut stage = Stage::of_two(limits);
+        let packets = [1, 2, 3].map(|seq| packet(&stage, seq, true, 100));
+        stage.fan_out(&packets[..1]);
+        stage.carry_out();
+        stage.fan_out(&packets[1..2]);
+        stage.lose_out();
+        stage.wait(2 * MOMENT);
+        stage.fan_out(&packets[2..]);
+        stage.carry_out();
+        stage.run(5 * MOMENT);
+        assert_eq!(stage.ends[1].tags(), tags, "{kept:?}");
+    }
+}
