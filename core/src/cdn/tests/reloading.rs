@@ -76,6 +76,17 @@ fn what_an_edge_that_is_gone_is_told_waits_until_it_is_written() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_link_that_breaks_before_its_goodbye_is_written() {
+    let mut site = pushing();
+    let link = site.link_to(2);
+    site.edge(2).slow = true;
+    site.reload(&node(1));
+    site.node.handle_closed(&mut site.bench.ctx(), link, Hangup::Reset);
+    assert_eq!(site.node.outgoing(link), b"");
+    assert!(site.node.links.dialer_of(link).is_none());
+}
+
+#[test]
 fn a_new_edge_is_dialed_and_gets_what_there_is() {
     let mut site = pushing();
     site.reload(&[node(1), node(2), node(3)].concat());
