@@ -20,9 +20,9 @@ fn pushing() -> Site {
     site.wait_ms(0);
     let page = site.join("10.0.0.1");
     site.live(page, "P", "cam");
-    let dialed = |word: &ToMedia| match word {
-        ToMedia::Dial { peer, node, .. } => Some((*peer, u8::try_from(*node).unwrap())),
-        _ => None,
+    let dialed = |word: &ToMedia| {
+        let ToMedia::Dial { peer, node, .. } = word else { return None };
+        Some((*peer, u8::try_from(*node).unwrap()))
     };
     for (peer, n) in site.media.iter().filter_map(dialed).collect::<Vec<_>>() {
         site.relay_of(peer, n);
