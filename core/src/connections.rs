@@ -41,6 +41,8 @@ struct Entry {
     stream: Connection,
     remote: SocketAddr,
     phase: Phase,
+    /// Answers of the node that are still to come and that nobody waits for any more.
+    overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
     goodbye: Option<Instant>,
 }
@@ -88,7 +90,8 @@ impl Connections {
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        self.table.insert(conn, Entry { stream, remote: flow.remote, phase, goodbye: None });
+        let remote = flow.remote;
+        self.table.insert(conn, Entry { stream, remote, phase, overdue: 0, goodbye: None });
         self.after(ctx, conn);
     }
 
@@ -112,8 +115,12 @@ impl Connections {
                     return;
                 }
             }
-            // The far side was told already that there is no answer.
-            ToConnection::Respond(_) if !matches!(entry.phase, Phase::Asked { .. }) => return,
+            // The far side was told already that there is no answer. The node answers every
+            // question once and in turn, so this is none to what was asked since.
+            ToConnection::Respond(_) if entry.overdue > 0 => {
+                entry.overdue -= 1;
+                return;
+            }
             ToConnection::Respond(response) => {
                 entry.stream.respond(*response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
@@ -158,6 +165,7 @@ impl Connections {
                 Phase::Asked { .. } => {
                     let response = Response::error(503, "This node did not answer in time.");
                     entry.stream.respond(response);
+                    entry.overdue += 1;
                     entry.phase =
                         Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
                 }

@@ -109,6 +109,13 @@ fn nothing_is_unfinished_or_unsafe() {
 }
 
 #[test]
+fn every_limit_is_tested() {
+    let limits = fs::read_to_string(root().join("core/src/limits.rs")).expect("core has limits");
+    let tests = [sources("tests"), sources("core/src")].concat();
+    none(untested_limits(&limits, &tests));
+}
+
+#[test]
 fn no_file_names_a_place_on_somebodys_machine() {
     let mut complaints = Vec::new();
     for path in files(&root()) {
@@ -205,6 +212,22 @@ fn forbidden_words(source: &Source) -> Vec<String> {
     })
 }
 
+fn untested_limits(limits: &str, sources: &[Source]) -> Vec<String> {
+    let tests: Vec<String> = sources.iter().map(tests_of).collect();
+    let code = code_of(limits);
+    let fields = code.lines().filter_map(|line| {
+        let (name, _) = line.trim().strip_prefix("pub ")?.split_once(": ")?;
+        Some(name)
+    });
+    let names = |text: &String, field: &str| {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|name| name == field)
+    };
+    fields
+        .filter(|field| !tests.iter().any(|text| names(text, field)))
+        .map(|field| format!("core/src/limits.rs: {field}: no test reaches this bound"))
+        .collect()
+}
+
 fn machine_paths(source: &Source) -> Vec<String> {
     let folders = ["home", "root", "Users", "work"].map(|name| format!("/{name}/"));
     source.complain_everywhere(|line| {
@@ -221,6 +244,7 @@ fn machine_paths(source: &Source) -> Vec<String> {
 // --- text ---
 
 /// A file of the repository.
+#[derive(Clone)]
 struct Source {
     /// Where, from the repository's root.
     path: String,
@@ -245,6 +269,17 @@ impl Source {
             .filter_map(|(i, line)| Some(format!("{}:{}: {}", self.path, i + 1, rule(line)?)))
             .collect()
     }
+}
+
+/// The tests in a file: all of its code, or what follows the code that is tested.
+fn tests_of(source: &Source) -> String {
+    let Source { path, text } = source;
+    let code = code_of(text);
+    if path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs") {
+        return code;
+    }
+    let tested = without_unit_tests(&code).lines().count();
+    code.lines().skip(tested).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Code up to its unit tests, which stand last in a file.
@@ -482,6 +517,29 @@ fn unfinished_and_unsafe_code_is_found() {
     }
     for fine in ["#![forbid(unsafe_code)]", "#[ignore = \"slow\"]", "// todo!", "\"unsafe\""] {
         assert_eq!(forbidden_words(&at("a.rs", fine)), [""; 0], "{fine}");
+    }
+}
+
+#[test]
+fn a_limit_without_a_test_is_found() {
+    let limits = "/// Bounds.\npub struct Limits {\n    /// Eggs.\n    pub eggs_max: usize,\n}\n";
+    let found = ["core/src/limits.rs: eggs_max: no test reaches this bound"];
+    let tested = "#[cfg(test)]\nmod tests {\n    fn f() { g(eggs_max); }\n}\n";
+    for (path, code) in [
+        ("core/src/a.rs", "fn f() { g(limits.eggs_max); }\n"),
+        ("core/src/a.rs", "fn f() { g(limits.eggs_max); }\n\n#[cfg(test)]\nmod tests {}\n"),
+        ("core/src/a/tests.rs", "// eggs_max\nlet why = \"eggs_max\";\n"),
+        ("core/src/a/tests/b.rs", "let legs_max = all_eggs_max;\n"),
+    ] {
+        assert_eq!(untested_limits(limits, &[at(path, code)]), found, "{path}: {code}");
+    }
+    for (path, code) in [
+        ("core/src/a.rs", tested),
+        ("core/src/a/tests.rs", "Limits { eggs_max: 2 };\n"),
+        ("core/src/a/tests/b.rs", "limits.eggs_max\n"),
+        ("tests/tests/a.rs", "Limits { eggs_max, .. }\n"),
+    ] {
+        assert_eq!(untested_limits(limits, &[at(path, code)]), [""; 0], "{path}: {code}");
     }
 }
 

@@ -83,7 +83,9 @@ impl Node {
             }
             if let Some(mut link) = self.links.links.remove(&node) {
                 link.dialer.hang_up(ctx);
-                self.links.closing.push(link.dialer);
+                if !link.dialer.outgoing().is_empty() {
+                    self.links.closing.push(link.dialer);
+                }
             }
         }
         self.links.links.append(&mut wanted);
@@ -117,6 +119,7 @@ impl Node {
     }
 
     pub(super) fn link_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
+        self.links.closing.retain(|dialer| !dialer.is_on(conn));
         let Some(node) = self.links.on(conn) else { return };
         let Links { links, numbers, .. } = &mut self.links;
         let mut rest = VecDeque::new();

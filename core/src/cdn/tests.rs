@@ -21,6 +21,7 @@ mod balancing;
 mod links;
 mod playing;
 mod publishing;
+mod reloading;
 
 /// A node of one shard, and all that it speaks to.
 struct Site {
@@ -46,6 +47,8 @@ struct Edge {
     up: bool,
     /// Whether it answers nothing.
     silent: bool,
+    /// Whether it reads nothing.
+    slow: bool,
     /// What it answers to polls.
     stat: String,
     /// What it was told over its links, but for `connection`.
@@ -296,6 +299,9 @@ impl Site {
 
     /// Carries bytes between the node and an edge until both are silent.
     fn carry(&mut self, conn: ConnId) {
+        if self.conns.get(&conn).is_some_and(|(ip, _)| self.edges[ip].slow) {
+            return;
+        }
         loop {
             let bytes = self.node.outgoing(conn).to_vec();
             self.node.wrote(conn, bytes.len());
@@ -313,6 +319,30 @@ impl Site {
             }
             self.node.handle_received(&mut self.bench.ctx(), conn, &back);
         }
+    }
+
+    /// The connection of the link to an edge.
+    fn link_to(&self, n: u8) -> ConnId {
+        let link = self.node.links.get(u32::from(n)).expect("the edge is in the file");
+        let mut conns = self.conns.keys();
+        *conns.find(|conn| link.dialer.is_on(**conn)).expect("the link is being dialed or up")
+    }
+
+    /// An edge that read nothing takes what waited for it.
+    fn catch_up(&mut self, n: u8) {
+        self.edge(n).slow = false;
+        self.carry(self.link_to(n));
+        self.settle();
+    }
+
+    /// The node goes on with these edges.
+    fn reload(&mut self, nodes: &str) {
+        let xml = format!("<loadbalancer>{nodes}</loadbalancer>");
+        let fresh = Bench::with("load_balancing_enabled=true\n", Some(&xml));
+        self.bench.config.settings = fresh.config.settings;
+        self.node.reload(&mut self.bench.ctx());
+        self.settle();
+        self.wait_ms(0);
     }
 
     /// An edge says something over its link.

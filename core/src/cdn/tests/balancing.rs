@@ -171,3 +171,64 @@ fn without_edges_the_node_names_itself() {
     assert!(script.starts_with("jQuery.cb_1({") && script.ends_with("});"), "{script}");
     assert!(script.contains(r#""server":"a\"b""#), "{script}");
 }
+
+#[test]
+fn an_edge_that_answers_polls_over_a_broken_link_is_not_named() {
+    let limits = Limits { link_backoff_min: Duration::from_secs(40), ..Limits::default() };
+    let mut site = Site::of_edges(1, "", limits);
+    *site.edge(1) = Edge { up: true, stat: "calls=0\n".to_owned(), ..Edge::default() };
+    site.wait_ms(0);
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    site.relay(1);
+    assert_eq!((ask(&mut site, None), ask(&mut site, Some("cam"))), (Some(1), Some(1)));
+    site.cut(1);
+    let polls = site.dialed.len();
+    site.wait_ms(10_000);
+    assert!(site.dialed.len() > polls + 5, "it is polled on");
+    assert_eq!((ask(&mut site, None), ask(&mut site, Some("cam"))), (None, None));
+}
+
+#[test]
+fn a_load_beyond_all_numbers_is_only_the_highest() {
+    for mode in ["", "mode='LESS_LOADED_NODE'"] {
+        let mut site = loaded(mode, &[(0, 0), (3, 3)]);
+        let beyond = "calls=1e30\nsystemCpuLoad=1e30\n";
+        site.edge(1).stat = beyond.to_owned();
+        site.wait_ms(10_000);
+        assert_eq!(picks(&mut site, 3), [2, 2, 2], "{mode}");
+        site.edge(2).stat = beyond.to_owned();
+        site.wait_ms(10_000);
+        assert_eq!(picks(&mut site, 3), [1, 1, 1], "{mode}: sending adds nothing to the highest");
+    }
+}
+
+#[test]
+fn a_server_is_named_as_it_stands_in_a_url() {
+    let mut site = Site::new();
+    let ours = site.bench.config.addresses[0].to_string();
+    for (host, server) in [
+        ("2001:db8::9", "[2001:db8::9]"),
+        ("192.0.2.9", "192.0.2.9"),
+        ("origin.example", "origin.example"),
+        ("", &ours),
+    ] {
+        assert_eq!(named(&mut site, host), server, "{host:?}");
+    }
+    site.bench.config.addresses.remove(0);
+    assert_eq!(named(&mut site, ""), "[2001:db8::1]");
+    let node = "<node id='1'><ip>2001:db8::7</ip><ws>8080</ws></node>";
+    let xml = format!("<loadbalancer>{node}</loadbalancer>");
+    let mut site = Site::with("load_balancing_enabled=true\n", Some(&xml), Limits::default());
+    let far: IpAddr = "2001:db8::7".parse().unwrap();
+    site.edges.insert(far, Edge { up: true, stat: "calls=0\n".into(), ..Edge::default() });
+    site.wait_ms(0);
+    assert_eq!(named(&mut site, "origin.example"), "[2001:db8::7]");
+}
+
+/// The server in the answer to whoever asked this host.
+fn named(site: &mut Site, host: &str) -> String {
+    let question = Question::ServerList { stream: None, callback: None, host: host.to_owned() };
+    site.hear(ToNode::Asked { shard: ShardId::NODE, conn: ConnId::accepted(99), question });
+    body(&site.responses.pop().unwrap())["server"].as_str().unwrap().to_owned()
+}

@@ -18,6 +18,14 @@ fn linked() -> Site {
     site
 }
 
+/// Offers the edge the stream that was dialed last; the peer, and the edge's id of it.
+fn offered(site: &mut Site) -> (PeerId, String) {
+    let peer = site.peer();
+    site.hear(ToNode::Offered { peer, outcome: Ok("v=0 offer".to_owned()) });
+    let offer = site.heard(1, "publishStream").pop().unwrap();
+    (peer, offer["mediaSessionId"].as_str().unwrap().to_owned())
+}
+
 #[test]
 fn a_link_introduces_itself_and_pings() {
     let mut site = linked();
@@ -47,6 +55,20 @@ fn a_silent_link_is_dead_after_its_timeout() {
     site.wait_ms(1);
     let down = Event::LinkDown { node: 1, why: "it went silent".into() };
     assert_eq!(site.events[1..], [down], "{:?}", Limits::default().link_silence_timeout);
+}
+
+#[test]
+fn silence_is_counted_from_the_last_word_not_from_a_ping() {
+    let mut site = linked();
+    let silence = Limits::default().link_silence_timeout;
+    site.wait_ms(300);
+    site.edge(1).silent = true;
+    site.edge_says(1, &signal::ping());
+    site.wait(silence - Duration::from_millis(1));
+    assert_eq!(site.events.len(), 1);
+    site.wait_ms(1);
+    let down = Event::LinkDown { node: 1, why: "it went silent".into() };
+    assert_eq!(site.events[1..], [down]);
 }
 
 #[test]
@@ -218,6 +240,56 @@ fn an_edge_that_does_not_answer_an_offer_is_asked_again() {
 }
 
 #[test]
+fn an_edge_whose_media_path_does_not_come_up_is_asked_again() {
+    let mut site = linked();
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    let (peer, id) = offered(&mut site);
+    site.edge_says(1, &signal::remote_sdp(&id, "v=0 answer"));
+    site.wait(Limits::default().peer_connect_timeout - Duration::from_millis(1));
+    assert!(!site.dropped(peer));
+    site.wait_ms(1);
+    assert!(site.dropped(peer));
+    assert_eq!(site.heard(1, "unPublishStream")[0]["mediaSessionId"], id);
+    site.wait(Limits::default().relay_retry_interval);
+    assert_ne!(site.peer(), peer);
+}
+
+#[test]
+fn the_answer_to_our_own_goodbye_changes_nothing() {
+    let mut site = linked();
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    let (peer, id) = offered(&mut site);
+    site.edge_says(1, &status_of(&id, "FAILED"));
+    assert_eq!(site.heard(1, "unPublishStream").len(), 1);
+    let retry = Limits::default().relay_retry_interval;
+    site.wait(retry / 2);
+    site.edge_says(1, &status_of(&id, "UNPUBLISHED"));
+    assert_eq!(site.heard(1, "unPublishStream").len(), 1, "it is not said again");
+    site.wait(retry / 2);
+    assert_ne!(site.peer(), peer, "and the next try is no later");
+}
+
+#[test]
+fn a_peer_that_was_given_up_says_nothing_of_the_new_one() {
+    let mut site = linked();
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    let (old, id) = site.relay(1);
+    site.edge_says(1, &status_of(&id, "FAILED"));
+    site.fail(old, PeerFault::ConsentLost);
+    site.wait(Limits::default().relay_retry_interval);
+    let (new, _) = site.relay(1);
+    site.fail(old, PeerFault::ConsentLost);
+    let late = ToNode::Offered { peer: old, outcome: Err(PeerFault::Exhausted("late")) };
+    site.hear(late);
+    assert!(!site.dropped(new));
+    assert_eq!(site.events.last(), Some(&Event::RelayUp { node: 1, name: "cam".into() }));
+    assert_eq!(site.heard(1, "unPublishStream").len(), 1);
+}
+
+#[test]
 fn a_peer_that_cannot_be_had_is_tried_again_and_a_lost_one_too() {
     let mut site = linked();
     let page = site.join("10.0.0.1");
@@ -247,6 +319,74 @@ fn a_broken_link_takes_its_relays_and_a_new_one_brings_them_back() {
     assert_ne!(site.peer(), peer);
     site.relay(1);
     assert_eq!(site.events.last(), Some(&Event::RelayUp { node: 1, name: "cam".into() }));
+}
+
+#[test]
+fn what_ended_while_a_link_was_down_is_taken_back_by_its_name() {
+    let mut site = linked();
+    let page = site.join("10.0.0.1");
+    for name in ["gone", "here"] {
+        site.live(page, name, name);
+        site.relay(1);
+    }
+    site.live(page, "unknown", "unknown");
+    site.edge(1).up = false;
+    site.cut(1);
+    site.stop(page, "gone");
+    site.live(page, "late", "late");
+    site.stop(page, "late");
+    assert_eq!(site.heard(1, "unPublishStream").len(), 0, "there is no link");
+    site.edge(1).up = true;
+    site.wait_ms(1000);
+    let names = |site: &Site| {
+        let said = site.heard(1, "unPublishStream");
+        said.iter().map(|data| data["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&site), ["gone"], "what goes on, and what it never had, is left alone");
+    site.cut(1);
+    site.wait_ms(2000);
+    assert_eq!(names(&site), ["gone"], "it is said once");
+}
+
+#[test]
+fn what_ends_between_two_tries_is_taken_back_by_its_name() {
+    let mut site = linked();
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    let (_, id) = offered(&mut site);
+    site.edge_says(1, &status_of(&id, "FAILED"));
+    site.stop(page, "P");
+    let said = site.heard(1, "unPublishStream");
+    assert_eq!(said.len(), 2, "once when it failed, once when it ended");
+    assert_eq!((&said[1]["mediaSessionId"], &said[1]["name"]), (&json!(id), &json!("cam")));
+    site.wait_ms(20_000);
+    assert_eq!(site.heard(1, "publishStream").len(), 1);
+}
+
+#[test]
+fn events_are_left_out_for_an_edge_that_reads_slowly() {
+    let mut site = linked();
+    let Limits { outgoing_bytes_max, event_bytes_max, .. } = Limits::default();
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    let (_, id) = site.relay(1);
+    site.edge(1).slow = true;
+    let events = 2 * outgoing_bytes_max / event_bytes_max;
+    for _ in 0..events {
+        let payload = Some(json!("x".repeat(event_bytes_max - 2)));
+        let (media_session, kind) = ("P".to_owned(), "data".to_owned());
+        site.ask(page, Request::StreamEvent { media_session, kind, payload });
+    }
+    // There is room for what may not be left out.
+    site.live(page, "P2", "other");
+    site.hear(ToNode::Offered { peer: site.peer(), outcome: Ok("v=0 offer".to_owned()) });
+    site.stop(page, "P");
+    site.catch_up(1);
+    let heard = site.heard(1, "sendStreamEvent").len();
+    assert!((events / 4..events / 2).contains(&heard), "{heard} of {events}");
+    assert_eq!(site.heard(1, "unPublishStream")[0]["mediaSessionId"], id);
+    assert_eq!(site.heard(1, "publishStream").len(), 2);
+    assert!(!site.events.iter().any(|event| matches!(event, Event::LinkDown { .. })));
 }
 
 #[test]

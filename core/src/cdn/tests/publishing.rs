@@ -246,6 +246,73 @@ fn a_link_takes_over_from_itself_and_has_the_longer_grace() {
 }
 
 #[test]
+fn an_origin_under_another_name_takes_back_what_it_lost_here() {
+    let mut site = Site::new();
+    let viewer = site.join("10.0.0.9");
+    let link = site.link("10.0.0.1", "origin");
+    site.live(link, "P", "cam");
+    site.watch(viewer, "Q", "cam");
+    site.leave(link);
+    let elsewhere = site.link("10.0.0.2", "origin");
+    let page = site.join("10.0.0.1");
+    for (session, id) in [(elsewhere, "S"), (page, "T")] {
+        site.publish(session, id, "cam");
+        let expected = said("FAILED", "Stream name is already in use");
+        assert_eq!(site.status(session, id), expected, "{id}");
+    }
+    let restarted = site.link("10.0.0.1", "origin-after-restart");
+    let old = site.live(restarted, "P", "cam");
+    assert_eq!(site.status(restarted, "P").0, "PUBLISHING");
+    assert_eq!(site.status(viewer, "Q").0, "PLAYING");
+    // It dials anew under its new name, and is known by it.
+    let redialed = site.link("10.0.0.1", "origin-after-restart");
+    site.live(redialed, "P", "cam");
+    assert!(site.dropped(old));
+    assert_eq!(site.status(redialed, "P").0, "PUBLISHING");
+}
+
+#[test]
+fn an_origin_ends_by_its_name_what_it_lost_here() {
+    let mut site = Site::new();
+    let viewer = site.join("10.0.0.9");
+    let link = site.link("10.0.0.1", "origin");
+    site.live(link, "P", "cam");
+    site.watch(viewer, "Q", "cam");
+    let end = |name: &str| Request::Unpublish { media_session: "new".into(), name: name.into() };
+    let back = site.link("10.0.0.1", "restarted");
+    site.ask(back, end("cam"));
+    assert_eq!(site.status(viewer, "Q").0, "PLAYING", "somebody publishes it");
+    site.leave(link);
+    let elsewhere = site.link("10.0.0.2", "origin");
+    let page = site.join("10.0.0.1");
+    for session in [elsewhere, page] {
+        site.ask(session, end("cam"));
+        site.told(session);
+        assert_eq!(site.status(viewer, "Q").0, "PLAYING", "it is not theirs to end");
+    }
+    site.ask(back, end("another"));
+    assert_eq!(site.status(viewer, "Q").0, "PLAYING");
+    site.ask(back, end("cam"));
+    assert_eq!(site.status(viewer, "Q"), said("FAILED", STOPPED));
+    let ended = Event::StreamEnded { name: "cam".into(), info: STOPPED.into() };
+    assert!(site.events.contains(&ended), "{:?}", site.events);
+    site.live(page, "P", "cam");
+    assert_eq!(site.status(page, "P").0, "PUBLISHING", "the name is free at once");
+}
+
+#[test]
+fn a_page_loses_nothing_to_a_link_that_names_its_stream() {
+    let mut site = Site::new();
+    let (page, viewer) = (site.join("10.0.0.1"), site.join("10.0.0.9"));
+    site.live(page, "P", "cam");
+    site.watch(viewer, "Q", "cam");
+    site.leave(page);
+    let link = site.link("10.0.0.1", "origin");
+    site.ask(link, Request::Unpublish { media_session: "new".into(), name: "cam".into() });
+    assert_eq!(site.status(viewer, "Q").0, "PLAYING");
+}
+
+#[test]
 fn what_is_wrong_with_a_wish_is_said() {
     let limits = Limits { name_bytes_max: 8, sdp_bytes_max: 20, ..Limits::default() };
     let mut site = Site::bounded(limits);
@@ -296,6 +363,23 @@ fn streams_of_a_session_and_of_the_node_are_bounded() {
     site.stop(page, "B");
     site.live(other, "C", "c");
     assert_eq!(site.status(other, "C").0, "PUBLISHING");
+}
+
+#[test]
+fn an_origin_pushes_more_over_its_link_than_a_page_may_publish() {
+    let limits = Limits { session_streams_max: 2, streams_max: 5, ..Limits::default() };
+    let mut site = Site::bounded(limits);
+    let (link, page) = (site.link("10.0.0.1", "origin"), site.join("10.0.0.2"));
+    for id in ["A", "B", "C", "D"] {
+        site.live(link, id, id);
+        assert_eq!(site.status(link, id).0, "PUBLISHING");
+    }
+    site.live(page, "E", "E");
+    site.watch(page, "Q", "A");
+    site.play(page, "R", "B");
+    assert_eq!(site.status(page, "R"), said("FAILED", "Too many streams"));
+    site.publish(link, "F", "F");
+    assert_eq!(site.status(link, "F"), said("FAILED", "Too many streams"), "the node is full");
 }
 
 #[test]

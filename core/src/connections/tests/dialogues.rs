@@ -1,6 +1,7 @@
 //! What is said over a WebSocket, and how it ends.
 
 use super::*;
+use crate::config::TlsIdentity;
 
 #[test]
 fn a_session_begins_with_connection_and_one_answer() {
@@ -158,4 +159,41 @@ fn a_drain_does_not_wait_for_ever() {
     assert!(!server.events.contains(&Event::Drained));
     server.wait(Duration::from_millis(50));
     assert!(server.events.contains(&Event::Drained));
+}
+
+#[test]
+fn new_settings_are_for_those_who_come_from_now() {
+    let mut server = Server::new();
+    let page = server.page();
+    let mut config = Bench::with("allow_domains=*.example.com\n", None).config;
+    config.pages = Pages::from_files([("client2/index.html".to_owned(), b"<p>new".to_vec())]);
+    server.hear(Input::Command(Command::Reload(Arc::new(config))));
+    let told = server.say(page, r#"{"message":"ping","data":[null]}"#);
+    assert_eq!(json(&told[0])["message"], "pong");
+    let late = server.connect();
+    let answer = server.ask(late, &format!("{UPGRADE}Origin: https://evil.test\r\n\r\n"));
+    assert_eq!(&answer[9..12], "403");
+    assert!(server.get("/client2/").ends_with("<p>new"));
+}
+
+#[test]
+fn a_new_certificate_is_for_those_who_come_from_now() {
+    let mut server = Server::new();
+    let flow = Flow { local: ([127, 0, 0, 1], 8443).into(), remote: ([10, 0, 0, 1], 999).into() };
+    let accept = |server: &mut Server, n: u64| {
+        let conn = ConnId::accepted(n);
+        server.hear(Input::Accepted { conn, service: Service::Wss, flow });
+        server.is_closed(conn)
+    };
+    assert_eq!(accept(&mut server, 101), Some(Linger::Abort), "there is no certificate");
+    let mut config = server.bench.config.clone();
+    let made = rcgen::generate_simple_self_signed(vec!["edge.example".to_owned()]).unwrap();
+    let chain = vec![made.cert.der().to_vec()];
+    config.tls = TlsIdentity { chain, key: made.signing_key.serialize_der() };
+    server.hear(Input::Command(Command::Reload(Arc::new(config.clone()))));
+    assert_eq!(accept(&mut server, 102), None);
+    config.tls = server.bench.config.tls.clone();
+    server.hear(Input::Command(Command::Reload(Arc::new(config))));
+    assert_eq!(accept(&mut server, 103), Some(Linger::Abort));
+    assert_eq!(server.is_closed(ConnId::accepted(102)), None);
 }

@@ -1,6 +1,9 @@
 //! What is answered over HTTP.
 
 use super::*;
+use crate::ShardMessage;
+use crate::message::ToConnection;
+use crate::stream::http::Response;
 
 fn status(response: &str) -> &str {
     response.get(9..12).unwrap_or(response)
@@ -134,6 +137,61 @@ fn a_node_that_does_not_answer_its_shard_is_said_so() {
     server.wait(Duration::from_millis(50));
     let response = String::from_utf8(server.written(conn)).unwrap();
     assert_eq!(status(&response), "503");
+    assert_eq!(server.is_closed(conn), None);
+}
+
+const STAT: &str = "GET /?action=stat HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A shard whose question the node has not answered in time.
+fn given_up() -> (Server, ConnId) {
+    let limits = Limits { answer_timeout: SECOND, ..Limits::default() };
+    let mut server = Server::shard(ShardId(1), "", |config| config.limits = limits);
+    let conn = server.connect();
+    assert_eq!(server.ask(conn, STAT), "");
+    server.wait(SECOND);
+    let response = String::from_utf8(server.written(conn)).unwrap();
+    assert_eq!(status(&response), "503");
+    (server, conn)
+}
+
+/// The node answers a question of the shard.
+fn respond(server: &mut Server, conn: ConnId, text: &str) {
+    let response = Response::ok("text/plain", text.as_bytes().to_vec());
+    let word = ToConnection::Respond(Box::new(response));
+    let message = ShardMessage(Message::Connection { conn, word });
+    server.hear(Input::Message { from: ShardId::NODE, message });
+}
+
+#[test]
+fn an_answer_that_comes_too_late_answers_nothing() {
+    let (mut server, conn) = given_up();
+    respond(&mut server, conn, "late");
+    assert_eq!(server.written(conn), b"");
+    let page = server.ask(conn, "GET /client2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(body(&page), "<p>hello");
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_not_the_next_ones() {
+    let (mut server, conn) = given_up();
+    assert_eq!(server.ask(conn, STAT), "");
+    respond(&mut server, conn, "late");
+    assert_eq!(server.written(conn), b"");
+    respond(&mut server, conn, "in time");
+    let response = String::from_utf8(server.written(conn)).unwrap();
+    assert_eq!((status(&response), body(&response)), ("200", "in time"));
+}
+
+#[test]
+fn an_answer_that_comes_too_late_leaves_a_dialogue_alone() {
+    let (mut server, conn) = given_up();
+    let answer = server.ask(conn, &format!("{UPGRADE}\r\n"));
+    assert_eq!(status(&answer), "101");
+    server.say(conn, r#"{"message":"connection","data":[{}]}"#);
+    respond(&mut server, conn, "late");
+    assert_eq!(server.written(conn), b"");
+    let told = server.say(conn, r#"{"message":"ping","data":[null]}"#);
+    assert_eq!(json(&told[0])["message"], "pong");
     assert_eq!(server.is_closed(conn), None);
 }
 

@@ -1,0 +1,150 @@
+//! Settings that change while the node runs.
+
+use super::*;
+
+const PIN: &str = "00";
+
+/// What the file says of an edge.
+fn node(n: u8) -> String {
+    format!("<node id='{n}'><ip>{}</ip><ws>8080</ws></node>", edge(n))
+}
+
+/// Two edges, which are up and have a stream.
+fn pushing() -> Site {
+    let limits = Limits { poll_interval: Duration::from_secs(100_000), ..Limits::default() };
+    let mut site = Site::of_edges(2, "", limits);
+    site.edges.insert(edge(3), Edge { stat: "calls=0\n".into(), ..Edge::default() });
+    for n in 1..=3 {
+        site.edge(n).up = true;
+    }
+    site.wait_ms(0);
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    let dialed = |word: &ToMedia| {
+        let ToMedia::Dial { peer, node, .. } = word else { return None };
+        Some((*peer, u8::try_from(*node).unwrap()))
+    };
+    for (peer, n) in site.media.iter().filter_map(dialed).collect::<Vec<_>>() {
+        site.relay_of(peer, n);
+    }
+    site.events.clear();
+    site
+}
+
+#[test]
+fn an_edge_that_stays_notices_nothing() {
+    let mut site = pushing();
+    let (link, words) = (site.link_to(1), site.media.len());
+    site.reload(&[node(2), node(1)].concat());
+    assert_eq!(site.link_to(1), link);
+    assert_eq!(site.media.len(), words, "no relay was touched");
+    assert_eq!(site.events, []);
+    assert_eq!(site.heard(1, "connection").len(), 1);
+    assert_eq!(site.heard(1, "unPublishStream").len(), 0);
+    site.wait_ms(10_000);
+    assert_eq!(site.events, [], "and it is still pinged");
+}
+
+#[test]
+fn an_edge_that_is_gone_is_told_so() {
+    let mut site = pushing();
+    site.reload(&node(1));
+    assert_eq!(site.heard(2, "unPublishStream")[0]["name"], "cam");
+    let why = "the stream ended".to_owned();
+    assert_eq!(site.events, [Event::RelayDown { node: 2, name: "cam".into(), why }]);
+    let dials = site.dialed.len();
+    site.edge(2).heard.clear();
+    site.wait_ms(10_000);
+    assert_eq!(site.dialed.len(), dials, "nobody dials it any more");
+    assert_eq!(site.edge(2).heard, []);
+    assert_eq!(site.heard(1, "unPublishStream").len(), 0);
+}
+
+#[test]
+fn what_an_edge_that_is_gone_is_told_waits_until_it_is_written() {
+    let mut site = pushing();
+    let link = site.link_to(2);
+    site.edge(2).slow = true;
+    site.reload(&node(1));
+    let waiting = site.node.outgoing(link).len();
+    assert!(waiting > 100, "{waiting} bytes for the edge");
+    site.node.wrote(link, 1);
+    assert_eq!(site.node.outgoing(link).len(), waiting - 1);
+    site.node.wrote(link, waiting - 1);
+    assert_eq!(site.node.outgoing(link), b"");
+    assert!(site.node.links.dialer_of(link).is_none(), "nothing is kept of it");
+}
+
+#[test]
+fn nothing_is_kept_of_a_link_that_breaks_before_its_goodbye_is_written() {
+    let mut site = pushing();
+    let link = site.link_to(2);
+    site.edge(2).slow = true;
+    site.reload(&node(1));
+    site.node.handle_closed(&mut site.bench.ctx(), link, Hangup::Reset);
+    assert_eq!(site.node.outgoing(link), b"");
+    assert!(site.node.links.dialer_of(link).is_none());
+}
+
+#[test]
+fn a_new_edge_is_dialed_and_gets_what_there_is() {
+    let mut site = pushing();
+    site.reload(&[node(1), node(2), node(3)].concat());
+    assert_eq!(site.events, [Event::LinkUp { node: 3 }]);
+    site.relay(3);
+    assert_eq!(site.heard(3, "publishStream")[0]["name"], "cam");
+    assert_eq!(site.heard(1, "publishStream").len(), 1);
+}
+
+#[test]
+fn another_way_to_an_edge_is_another_link() {
+    let way = |ws: u16, wss: u16, flash: u16, pin: &str| {
+        let pin = [pin; 32].join(":");
+        format!(
+            "<node id='1'><ip>{}</ip><ws>{ws}</ws><wss>{wss}</wss><flash>{flash}</flash>\
+             <fingerprint>sha-256 {pin}</fingerprint></node>",
+            edge(1)
+        )
+    };
+    for (changed, anew) in [
+        (way(8080, 8443, 1935, PIN), false),
+        (way(8090, 8443, 1936, PIN), false),
+        (way(8080, 8444, 1935, PIN), true),
+        (way(8080, 8443, 1935, "11"), true),
+        (node(1), true),
+    ] {
+        let mut site = Site::of_edges(1, "", Limits::default());
+        site.reload(&way(8080, 8443, 1935, PIN));
+        // It does not speak TLS, but its link is dialed.
+        *site.edge(1) = Edge { up: true, slow: true, ..Edge::default() };
+        site.wait_ms(1000);
+        let link = site.link_to(1);
+        site.reload(&changed);
+        assert_eq!(site.link_to(1) != link, anew, "{changed}");
+    }
+}
+
+#[test]
+fn the_balancer_keeps_what_it_knew_of_an_edge() {
+    let mut site = pushing();
+    let ask = |site: &mut Site| {
+        let host = "origin.example".to_owned();
+        let question = Question::ServerList { stream: None, callback: None, host };
+        site.hear(ToNode::Asked { shard: ShardId::NODE, conn: ConnId::accepted(99), question });
+        let answer = site.responses.pop().unwrap();
+        let answer: Value = serde_json::from_slice(answer.body()).unwrap();
+        answer["server"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(&mut site), edge(1).to_string());
+    for n in 1..=2 {
+        site.edge(n).silent = true;
+    }
+    site.reload(&[node(2), node(1)].concat());
+    assert_eq!(ask(&mut site), edge(2).to_string(), "the first has one viewer more");
+    assert_eq!(ask(&mut site), edge(2).to_string(), "now they are even, and it comes first");
+    site.reload(&node(3));
+    site.edge(3).silent = true;
+    assert_eq!(ask(&mut site), edge(3).to_string());
+    site.reload("");
+    assert_eq!(ask(&mut site), "origin.example");
+}
