@@ -13,7 +13,13 @@ const TWO_WAY = 'two_way_streaming/two_way_streaming.html';
 const PLAYER = 'embed_player/player.html';
 
 const STREAM = 'cam';
-const CODECS = { VP8: 'opus,vp8', H264: 'opus,h264' };
+// G.711 for sound where the picture is not what every browser sends by itself.
+const CODECS = {
+  VP8: 'opus,vp8',
+  H264: 'opus,h264',
+  VP9: 'ulaw,vp9',
+  AV1: 'alaw,av1',
+};
 
 const SESSION_MS = 10_000;
 const STATUS_MS = 15_000;
@@ -24,7 +30,7 @@ const LATE_FRAME_MS = 2_000;
 /**
  * Runs the story and fails at the first thing that is not as it should be.
  *
- * `runtime` is 'mio' or 'tokio', `pages` 'sdk' or 'own', `codec` 'VP8' or 'H264'; `publisher` and
+ * `runtime` is 'mio' or 'tokio', `pages` 'sdk' or 'own', `codec` a key of CODECS; `publisher` and
  * `viewer` are browsers; `tls` puts pages, signaling and the link on TLS; `addresses` are what the
  * servers put into SDP. Screenshots and logs go to a folder of the scenario's name.
  */

@@ -44,9 +44,13 @@ function everyCombination() {
     .flatMap(spread('viewer', browsers))
     .flatMap(spread('tls', [false, true]));
   // Firefox has no H264 of its own: it downloads that, and tests have no internet.
-  return combinations.filter(
+  const possible = combinations.filter(
     ({ codec, publisher, viewer }) => codec === 'VP8' || ![publisher, viewer].includes(firefox),
   );
+  const rest = [{ pages: 'sdk', publisher: chromium, viewer: chromium }]
+    .flatMap(spread('runtime', ['tokio', 'mio']))
+    .flatMap(spread('codec', ['VP9', 'AV1']));
+  return possible.concat(rest);
 }
 
 function spread(key, values) {
