@@ -74,17 +74,14 @@ impl Connections {
     pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, service: Service, flow: Flow) {
         let limits = &ctx.config.limits;
         let secure = match service {
-            Service::Ws | Service::Http => None,
-            Service::Wss | Service::Https | Service::Page => Some(self.tls.clone()),
-        };
-        let tls = match secure {
-            None => Some(None),
-            Some(Some(tls)) => Some(Some(tls)),
-            Some(None) => None,
+            Service::Ws | Service::Http => false,
+            Service::Wss | Service::Https | Service::Page => true,
         };
         let full = self.table.len() >= limits.connections_max || self.draining;
-        let stream =
-            tls.filter(|_| !full).map(|tls| Connection::accept(tls, ctx.clock.clone(), limits));
+        let unusable = secure && self.tls.is_none();
+        let tls = self.tls.clone().filter(|_| secure);
+        let taken = !full && !unusable;
+        let stream = taken.then(|| Connection::accept(tls, ctx.clock.clone(), limits));
         let Some(Ok(stream)) = stream else {
             ctx.out.push(Output::Close { conn, how: Linger::Abort });
             return;

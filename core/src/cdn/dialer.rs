@@ -85,6 +85,17 @@ impl Dialer {
         Self { target, state: State::Idle }
     }
 
+    /// Goes where `other` would from the next start on; what there is stays.
+    pub(crate) fn aim(&mut self, other: Self) {
+        self.target = other.target;
+    }
+
+    /// The TLS settings that the next start goes by.
+    #[cfg(test)]
+    pub(crate) fn tls(&self) -> Option<&Arc<rustls::ClientConfig>> {
+        self.target.tls.as_ref()?.as_ref().ok()
+    }
+
     /// Begins anew, whatever was before.
     pub(crate) fn start(&mut self, ctx: &mut Ctx<'_>, numbers: &mut Numbers) {
         self.stop(ctx, Linger::Abort);

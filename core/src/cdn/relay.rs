@@ -73,9 +73,12 @@ impl Node {
     pub(super) fn reload_links(&mut self, ctx: &mut Ctx<'_>) {
         let mut wanted = Links::new(ctx).links;
         for node in self.links.nodes() {
-            let Some(link) = self.links.links.get(&node) else { continue };
+            let Some(link) = self.links.links.get_mut(&node) else { continue };
             if wanted.get(&node).is_some_and(|new| new.leads_where(link)) {
-                wanted.remove(&node);
+                // The authorities may be others by now, which the next dial is to go by.
+                if let Some(new) = wanted.remove(&node) {
+                    link.dialer.aim(new.dialer);
+                }
                 continue;
             }
             for stream in link.relays.keys().copied().collect::<Vec<_>>() {

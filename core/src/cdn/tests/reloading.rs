@@ -148,3 +148,17 @@ fn the_balancer_keeps_what_it_knew_of_an_edge() {
     site.reload("");
     assert_eq!(ask(&mut site), "origin.example");
 }
+
+#[test]
+fn a_link_that_stays_goes_by_the_authorities_of_now_when_it_is_dialed_again() {
+    let secure = format!("<node id='1'><ip>{}</ip><wss>8443</wss></node>", edge(1));
+    let mut site = Site::of_edges(1, "", Limits::default());
+    site.reload(&secure);
+    let tls = |site: &Site| {
+        let link = site.node.links.get(1).expect("the file names it");
+        std::sync::Arc::clone(link.dialer.tls().expect("it has <wss>"))
+    };
+    let before = tls(&site);
+    site.reload(&secure);
+    assert!(!std::sync::Arc::ptr_eq(&before, &tls(&site)));
+}
