@@ -6,6 +6,7 @@
 //! key, nonce, header and payload, so a wrong SSRC, rollover counter or key is still refused.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,16 @@ pub enum Srtp {
     /// Nothing simulated: DTLS as str0m has it, too. Signatures differ in length from run to run,
     /// and with them the datagrams.
     Stock,
+}
+
+impl fmt::Display for Srtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Real => "real",
+            Self::Stock => "stock",
+        })
+    }
 }
 
 /// The provider that simulated browsers and nodes share.

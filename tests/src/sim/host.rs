@@ -151,4 +151,12 @@ impl Sim {
             self.input(index, shard, Input::Command(command.clone()));
         }
     }
+
+    /// Lets a node read its settings again, which are as they were.
+    pub fn reload(&mut self, index: usize) {
+        if let Some(config) = self.nodes.get(index).map(|node| node.config.clone()) {
+            self.note(format_args!("n{index} reads its settings again"));
+            self.command(index, Command::Reload(config));
+        }
+    }
 }

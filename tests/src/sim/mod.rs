@@ -16,6 +16,7 @@ mod oracle;
 pub mod random;
 pub mod scenario;
 mod stage;
+pub mod storm;
 mod tcp;
 mod trace;
 mod vocabulary;
@@ -116,6 +117,8 @@ pub struct Sim {
     steps: u64,
     errors: Errors,
     trace: Trace,
+    /// The command that shows this run again, if there is one.
+    replay: Option<String>,
 }
 
 impl Sim {
@@ -150,6 +153,7 @@ impl Sim {
             steps: 0,
             errors: Errors::listen(),
             trace: Trace::default(),
+            replay: None,
         }
     }
 
@@ -259,6 +263,11 @@ impl Sim {
         self.now - self.start
     }
 
+    /// Says which command shows this run again, for whoever sees it fail.
+    pub fn set_replay(&mut self, command: String) {
+        self.replay = Some(command);
+    }
+
     /// Writes down what happens from now on, for somebody who watches.
     pub fn show(&mut self) {
         self.trace.live = true;
@@ -279,7 +288,7 @@ impl Sim {
         &self.trace
     }
 
-    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(in crate::sim) fn note(&mut self, what: std::fmt::Arguments<'_>) {
         self.trace.note(self.now - self.start, what);
     }
 
@@ -302,18 +311,26 @@ impl Sim {
     }
 }
 
+/// The command that shows a run again.
+fn replay(run: &str) -> String {
+    format!("cargo run --release -p distributary-tests --bin sim -- {run} --trace")
+}
+
 /// Some moment, the same in every run: 2026-01-01.
 const UNIX_AT_START: Duration = Duration::from_secs(1_767_225_600);
 
 impl Drop for Sim {
-    /// Tells a failed test's reader how it came to this.
+    /// Tells a failed run's reader how it came to this, or how to see that.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.trace.settle();
-            let lines = self.trace.lines();
-            let late = lines.len().saturating_sub(60);
-            let mut text = lines.skip(late).collect::<Vec<_>>().join("\n");
-            text.push_str(&format!("\nseed {}\n", self.seed));
+            let text = self.replay.take().map(|command| format!("again: {command}\n"));
+            let text = text.unwrap_or_else(|| {
+                let lines = self.trace.lines();
+                let late = lines.len().saturating_sub(60);
+                let text = lines.skip(late).collect::<Vec<_>>().join("\n");
+                format!("{text}\nseed {}\n", self.seed)
+            });
             // A report that cannot be written is no reason to fail in another way.
             let _ = std::io::stderr().write_all(text.as_bytes());
         }

@@ -1,6 +1,8 @@
 //! What is played through in the simulation, each on a good and on a bad network and with one and
 //! with four shards. A seed decides which, where and with what chance.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::random::Random;
@@ -60,8 +62,9 @@ pub fn title(seed: u64) -> String {
 }
 
 /// Plays the seed's scenario through, on stdout too if `show` is set, and panics where something
-/// is wrong. Answers with the hash of the trace and with the number of steps.
-pub fn run(seed: u64, show: bool) -> (u64, u64) {
+/// is wrong. Answers with the hash of the trace, the number of steps,
+/// and the time that it took in the simulation.
+pub fn run(seed: u64, show: bool) -> (u64, u64, Duration) {
     let (_, course, clean, shards) = decode(seed);
     let mut stage = Stage::new(seed, clean, shards);
     if show {
@@ -69,7 +72,7 @@ pub fn run(seed: u64, show: bool) -> (u64, u64) {
     }
     course(&mut stage);
     stage.finish();
-    (stage.sim.trace().hash(), stage.sim.steps())
+    (stage.sim.trace().hash(), stage.sim.steps(), stage.sim.elapsed())
 }
 
 fn decode(seed: u64) -> (&'static str, Course, bool, u16) {
@@ -343,7 +346,7 @@ fn slow_names(stage: &mut Stage) {
     let ghost = stage.node(Plan::new("ghost"));
     stage.kill(ghost);
     stage.sim.set_nameless("nowhere", true);
-    stage.sim.lookup_delay = std::time::Duration::from_secs(2);
+    stage.sim.lookup_delay = Duration::from_secs(2);
     let edges = ["ghost", "nowhere", "edge1"];
     let origin = stage.node(Plan::new("origin").edges(&edges));
     let publisher = stage.published(origin, "ab12");

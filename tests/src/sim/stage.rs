@@ -1,10 +1,8 @@
 //! What every scenario is set up with and judged by.
 
-use std::io::{self, Write as _};
 use std::time::Duration;
 
-use super::oracle;
-use super::scenario::title;
+use super::oracle::{self, Mercy};
 use super::{Network, Plan, Sim};
 use crate::browser::{Shape, Track};
 use crate::world::{NodeId, Party, Seen, World};
@@ -25,23 +23,10 @@ pub(super) struct Stage {
     cast: Vec<Party>,
 }
 
-impl Drop for Stage {
-    /// Tells a failed scenario's reader how to see it again.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let (seed, title) = (self.sim.seed(), title(self.sim.seed()));
-            let text = format!(
-                "{title}\ncargo run -p distributary-tests --bin sim -- --seed {seed} --trace\n"
-            );
-            // A report that cannot be written is no reason to fail in another way.
-            let _ = io::stderr().write_all(text.as_bytes());
-        }
-    }
-}
-
 impl Stage {
     pub(super) fn new(seed: u64, clean: bool, shards: u16) -> Self {
         let mut sim = Sim::new(seed);
+        sim.set_replay(super::replay(&format!("--seed {seed}")));
         if !clean {
             sim.network = Network::rough();
         }
@@ -173,7 +158,7 @@ impl Stage {
             }
         }
         for party in &self.cast {
-            let faults = oracle::judge(self.sim.browser(party), self.clean);
+            let faults = oracle::judge(self.sim.browser(party), &Mercy::of_network(self.clean));
             assert_eq!(faults, [] as [&str; 0], "p{}", party.page);
         }
     }
