@@ -7,10 +7,14 @@ use std::time::Duration;
 pub(super) enum Whom {
     /// A node: whatever passes it.
     Node(usize),
+    /// A node, which does not know any more who was there.
+    Memory(usize),
     /// Somebody's machine, their page, or their way to their node.
     Actor(usize),
     /// The way between two nodes, for longer than a link may be gone.
     Link(usize, usize),
+    /// The connections between two nodes, once.
+    Wire(usize, usize),
 }
 
 /// Everything that was done, in order.
@@ -28,7 +32,9 @@ impl Deeds {
     pub(super) fn touched(&self, since: Duration, whom: &[Whom]) -> bool {
         let known = |other: &Whom| {
             whom.iter().any(|whom| match (*whom, *other) {
-                (Whom::Link(a, b), Whom::Link(c, d)) => (a, b) == (c, d) || (b, a) == (c, d),
+                (Whom::Link(a, b), Whom::Link(c, d)) | (Whom::Wire(a, b), Whom::Wire(c, d)) => {
+                    (a, b) == (c, d) || (b, a) == (c, d)
+                }
                 (whom, other) => whom == other,
             })
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Storm;
 use super::cast::Actor;
 use super::deeds::Whom;
+use crate::browser::{Codec, Shape};
 use crate::sim::{MEDIA_PORT, Names, Network};
 
 /// One kind of thing that happens.
@@ -85,11 +86,7 @@ impl Storm {
             Fault::PartedNodes => self.part_nodes(),
             Fault::BrokenLink => {
                 if let Some((a, b)) = self.two_nodes() {
-                    self.sim.break_tcp(a, b);
-                    // Alone it is no excuse: a link is back long before its grace is over.
-                    if self.faults.contains(&Fault::Names) {
-                        self.blame(Whom::Link(a, b));
-                    }
+                    self.break_link(a, b);
                 }
             }
             Fault::PartedActor => self.part_actor(),
@@ -176,6 +173,7 @@ impl Storm {
             return;
         }
         self.blame(Whom::Node(node));
+        self.blame(Whom::Memory(node));
         if power {
             self.sim.darken_node(node);
         } else {
@@ -217,6 +215,17 @@ impl Storm {
         self.blame(Whom::Link(a, b));
     }
 
+    /// Once is no excuse: a link is back long before its grace is over, and before a viewer minds.
+    fn break_link(&mut self, a: usize, b: usize) {
+        self.sim.break_tcp(a, b);
+        let wire = Whom::Wire(a, b);
+        let lately = self.sim.elapsed().saturating_sub(Duration::from_secs(6));
+        if self.deeds.touched(lately, &[wire]) || self.faults.contains(&Fault::Names) {
+            self.blame(Whom::Link(a, b));
+        }
+        self.blame(wire);
+    }
+
     fn part_actor(&mut self) {
         let index = self.below(self.actors.len());
         let Some(actor) = self.actors.get(index) else { return };
@@ -256,7 +265,8 @@ impl Storm {
         let Some((home, name)) = self.pick(&names) else { return };
         let node = if self.random.chance(500) { home } else { self.below(self.plan.nodes) };
         let index = self.actors.len();
-        let mut actor = Actor::new(index, node, &name, true);
+        let codec = self.pick(&[Codec::Vp8, Codec::H264]).unwrap_or(Codec::Vp8);
+        let mut actor = Actor::new(index, node, &name, true).sending(Shape::audio_video(), codec);
         self.blame(Whom::Actor(index));
         actor.open(&mut self.sim);
         // One attempt only.

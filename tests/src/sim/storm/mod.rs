@@ -236,11 +236,11 @@ impl Storm {
         for index in 0..self.actors.len() {
             let Some(actor) = self.actors.get(index) else { continue };
             let rested = now >= actor.since + Duration::from_secs(2);
-            if actor.wants && rested && actor.is_running(&self.sim) && self.is_excused(index) {
-                let alive = match actor.publishing {
-                    true => actor.stream(&self.sim).is_some_and(|stream| stream.is_connected()),
-                    false => self.watch.newest(actor).is_some_and(|at| at + 20 * GLANCE >= now),
-                };
+            if actor.wants && rested && self.is_excused(index) {
+                let known = !self.deeds.touched(actor.since, &[Whom::Memory(actor.node)]);
+                let seen = self.watch.newest(actor).is_some_and(|at| at + 20 * GLANCE >= now);
+                let dark = !actor.publishing && actor.is_running(&self.sim) && !seen;
+                let alive = known && !dark;
                 if let (false, Some(actor)) = (alive, self.actors.get_mut(index)) {
                     actor.open(&mut self.sim);
                 }

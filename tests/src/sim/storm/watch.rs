@@ -69,7 +69,11 @@ impl Storm {
             let (status, info) = (text("status"), text("info"));
             let runs = matches!(status.as_str(), "PUBLISHING" | "PLAYING");
             let excused = runs || self.explains(index, &status, &info, message.at);
-            assert!(excused, "p{page} was told {status} ({info}) for no reason");
+            assert!(
+                excused,
+                "p{page} was told {status} ({info}) for no reason: {}",
+                self.circumstances(index)
+            );
             let since = self.watch.running.get(&page).map_or(message.at, |(since, _)| *since);
             self.watch.running.insert(page, (since, runs));
         }
@@ -90,7 +94,8 @@ impl Storm {
         match (status, info) {
             ("STOPPED" | "UNPUBLISHED", "Stopped by user") => touched(Duration::ZERO, &own[..1]),
             ("FAILED", "Stopped by publisher stop") if !actor.publishing => {
-                let since = actor.since.saturating_sub(SPREAD);
+                // What was left by a fault long ago may come to its end now.
+                let since = Duration::ZERO;
                 self.sources(actor).any(|(source, way)| {
                     let node = self.actors.get(source).map_or(0, |source| source.node);
                     let way = way.map(|(a, b)| Whom::Link(a, b));
@@ -98,9 +103,13 @@ impl Storm {
                     touched(since, &cone) || way.is_some_and(|way| touched(since, &[way]))
                 })
             }
-            ("FAILED", "Stream not found") if !actor.publishing => !self
-                .sources(actor)
-                .any(|(source, _)| self.is_on_the_air(source, actor.node, actor.since, at)),
+            ("FAILED", "The publisher came back with another codec") if !actor.publishing => {
+                self.sources(actor).count() > 1
+            }
+            ("FAILED", "Stream not found" | "Publish stream is not ready") if !actor.publishing => {
+                let on_air = |source| self.is_on_the_air(source, actor.node, actor.since, at);
+                !self.sources(actor).any(|(source, _)| on_air(source))
+            }
             ("FAILED", "Stream name is already in use") if actor.publishing => {
                 let same = |(other, _): (usize, _)| other != index;
                 self.sources(actor).any(same) || touched(Duration::ZERO, &own)
@@ -111,6 +120,19 @@ impl Storm {
             ) => touched(Duration::ZERO, &own),
             _ => false,
         }
+    }
+
+    /// What a reader needs to see whether a verdict is just.
+    fn circumstances(&self, index: usize) -> String {
+        let Some(actor) = self.actors.get(index) else { return String::new() };
+        let mut text = format!("{} at n{} since {:?}", actor.name, actor.node, actor.since);
+        for (source, _) in self.sources(actor) {
+            let Some(other) = self.actors.get(source) else { continue };
+            let page = other.party.as_ref().map(|party| party.page);
+            let since = page.and_then(|page| self.watch.runs_since(page));
+            text.push_str(&format!("; p{page:?} publishes it at n{} since {since:?}", other.node));
+        }
+        text
     }
 
     /// Those whose stream somebody may get, and the link that it comes over.
@@ -132,15 +154,13 @@ impl Storm {
         let Some(actor) = self.actors.get(source) else { return false };
         let page = actor.party.as_ref().map(|party| party.page);
         let since = page.and_then(|page| self.watch.runs_since(page));
-        let cone = [
-            Whom::Actor(source),
-            Whom::Node(actor.node),
-            Whom::Node(node),
-            Whom::Link(actor.node, node),
-        ];
-        let steady = from.saturating_sub(2 * SPREAD);
-        since.is_some_and(|since| since + SPREAD <= from.min(to))
-            && !self.deeds.touched(steady, &cone)
+        // Its page may not know that its node does not know it any more.
+        let Some(since) = since else { return false };
+        let own = [Whom::Actor(source), Whom::Node(actor.node)];
+        let way = [Whom::Node(node), Whom::Link(actor.node, node)];
+        since + SPREAD <= from.min(to)
+            && !self.deeds.touched(since, &own)
+            && !self.deeds.touched(from.saturating_sub(2 * SPREAD), &way)
     }
 
     /// What a viewer was shown.
@@ -202,7 +222,8 @@ impl Storm {
         let Some(since) = self.watch.runs_since(page) else { return };
         let newest = self.watch.newest.get(&page).copied().unwrap_or(since);
         if now > newest.max(since) + DARK_MAX && !self.is_excused(index) {
-            panic!("p{page} plays, nothing was done to it, and it saw nothing since {newest:?}");
+            let what = self.circumstances(index);
+            panic!("p{page} plays, nothing was done, and it saw nothing since {newest:?}: {what}");
         }
     }
 }
