@@ -11,6 +11,8 @@ use super::{Event, SPINS_MAX, Sim, WAKES_MAX};
 use crate::browser::Message;
 use crate::page;
 
+/// Connections under way to a shard that takes no more.
+const CROSSING: usize = 64;
 /// Outputs of one shard after one input, beyond which it counts as endless.
 const OUTPUTS_MAX: usize = 10_000;
 
@@ -91,6 +93,20 @@ impl Sim {
         }
     }
 
+    /// What a shard holds stays within its bounds.
+    fn check_bounds(&self, node: usize, shard: usize) {
+        let Some(host) = self.nodes.get(node) else { return };
+        let (limits, Some(slot)) = (&host.plan.limits, host.shards.get(shard)) else { return };
+        let (conns, sockets) = (slot.conns.len(), slot.sockets.len());
+        // Those that cross the shard's refusal are still there.
+        assert!(conns <= limits.connections_max + CROSSING, "n{node}.{shard} has {conns}");
+        assert!(sockets <= limits.dial_sockets_max, "n{node}.{shard} has {sockets} sockets");
+        for conn in slot.conns.keys() {
+            let waiting = slot.shard.outgoing(*conn).len();
+            assert!(waiting <= limits.outgoing_bytes_max, "n{node}.{shard} {conn} has {waiting}");
+        }
+    }
+
     /// Gives a shard one input and carries out what it wants.
     pub(super) fn input(&mut self, node: usize, shard: usize, input: Input<'_>) {
         let now = self.now;
@@ -133,6 +149,7 @@ impl Sim {
                     }
                 }
                 Output::Timeout(due) => {
+                    self.check_bounds(node, shard);
                     self.sleep(node, shard, due);
                     return;
                 }

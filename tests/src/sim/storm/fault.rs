@@ -57,6 +57,11 @@ impl Fault {
         Self::Words,
     ];
 
+    /// One of all kinds.
+    pub(super) fn nth(n: u8) -> Self {
+        Self::ALL.get(usize::from(n) % Self::ALL.len()).copied().unwrap_or(Self::Weather)
+    }
+
     /// Half of all kinds: what happens rarely shows more where less else happens.
     pub(super) fn choose(random: &mut super::Random) -> Vec<Self> {
         let mut chosen: Vec<Self> = Self::ALL.into_iter().filter(|_| random.chance(500)).collect();
@@ -245,15 +250,14 @@ impl Storm {
         self.blame(Whom::Actor(index));
         let Some(actor) = self.actors.get_mut(index) else { return };
         actor.away_until = away;
-        match fault {
-            Fault::Stop => actor.stop(&mut self.sim),
-            Fault::Leave => actor.leave(&mut self.sim),
-            Fault::LostMachine => actor.vanish(&mut self.sim),
-            _other => {
-                if let Some(party) = &actor.party {
-                    self.sim.break_page(party.page);
-                }
-            }
+        if fault == Fault::Stop {
+            actor.stop(&mut self.sim);
+        } else if fault == Fault::Leave {
+            actor.leave(&mut self.sim);
+        } else if fault == Fault::LostMachine {
+            actor.vanish(&mut self.sim);
+        } else if let Some(party) = &actor.party {
+            self.sim.break_page(party.page);
         }
     }
 

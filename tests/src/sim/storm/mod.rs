@@ -46,6 +46,9 @@ pub const HEAVY: Profile = Profile { name: "heavy", nodes: 3, publishers: 3, vie
 /// Six nodes, five publishers, forty viewers.
 pub const WIDE: Profile = Profile { name: "wide", nodes: 6, publishers: 5, viewers: 40 };
 
+/// Two nodes, one publisher, three viewers: for whoever searches by the thousands.
+const SMALL: Profile = Profile { name: "small", nodes: 2, publishers: 1, viewers: 3 };
+
 /// What a run came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
@@ -62,6 +65,8 @@ const STORM_ENDS: Duration = Duration::from_secs(9);
 /// How long everything may take to be in order again: a dial that ran into the last fault is given
 /// up after 5 s, and waits for 1 s before it is made again.
 const MENDING_MAX: Duration = Duration::from_secs(9);
+/// Steps of a storm that bytes describe.
+const SCRIPT_STEPS_MAX: usize = 24;
 /// How long the grace of a publisher, and then what it leaves behind, takes to be over.
 const LEAVING: Duration = Duration::from_secs(3);
 /// Time between two looks at everything.
@@ -100,6 +105,30 @@ pub fn run(seed: u64, plan: Profile, srtp: Srtp, show: bool) -> Outcome {
     storm.leave();
     let sim = &storm.sim;
     Outcome { hash: sim.trace().hash(), steps: sim.steps(), elapsed: sim.elapsed() }
+}
+
+/// Plays a storm of two nodes that bytes describe: three for each step, which are what happens, how
+/// long after the step before, and to whom.
+///
+/// # Panics
+///
+/// Where something is wrong.
+pub fn play(bytes: &[u8]) {
+    let (head, steps) = bytes.split_at(bytes.len().min(1));
+    let seed = head.first().copied().map_or(0, u64::from);
+    let mut storm = Storm::open(seed, SMALL, Srtp::Null);
+    storm.pass(Duration::from_millis(800));
+    for step in steps.chunks_exact(3).take(SCRIPT_STEPS_MAX) {
+        let [what, after, whom] = step else { continue };
+        storm.pass(Duration::from_millis(u64::from(*after) * 8));
+        storm.random = Random::new(u64::from(*whom));
+        storm.faults.push(Fault::nth(*what));
+        storm.strike(Fault::nth(*what));
+        storm.relieve(false);
+    }
+    storm.mend();
+    storm.calm();
+    storm.leave();
 }
 
 impl Storm {

@@ -17,6 +17,12 @@ const DARK_MAX: Duration = Duration::from_secs(3);
 /// How long it takes a stream to be where it is pushed, on a bad day.
 const SPREAD: Duration = Duration::from_secs(4);
 
+/// Key frames that one publisher may be asked for within [`REQUESTS_WITHIN`]: one in half a second,
+/// and what the network pushed together.
+const REQUESTS_MAX: usize = 13;
+/// See [`REQUESTS_MAX`].
+const REQUESTS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How far each page was looked at.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -52,6 +58,19 @@ impl Storm {
             self.hear(index, page);
             self.see(index, page);
             self.mind_the_dark(index, page);
+            self.count_requests(index, page);
+        }
+    }
+
+    /// A publisher is not asked for key frames more often than one viewer would.
+    fn count_requests(&self, index: usize, page: usize) {
+        let stream = self.actors.get(index).filter(|actor| actor.publishing);
+        let Some(stream) = stream.and_then(|actor| actor.stream(&self.sim)) else { return };
+        let requests = stream.key_frame_requests();
+        let early = requests.len().checked_sub(REQUESTS_MAX + 1).and_then(|at| requests.get(at));
+        if let (Some(early), Some(late)) = (early, requests.last()) {
+            let span = late.saturating_duration_since(*early);
+            assert!(span > REQUESTS_WITHIN, "p{page} is asked for key frames all the time");
         }
     }
 
