@@ -54,12 +54,15 @@ pub(crate) struct Node {
     last_peer: u64,
     last_stream: u64,
     last_play: u64,
+    last_session: u64,
     cpu_percent: u8,
 }
 
 /// One signaling connection.
 #[derive(Debug)]
 struct SessionEntry {
+    /// How many sessions came before it.
+    ordinal: u64,
     remote: SocketAddr,
     /// The node that opened it, if it is a link.
     link: Option<String>,
@@ -113,6 +116,7 @@ impl Node {
             last_peer: 0,
             last_stream: 0,
             last_play: 0,
+            last_session: 0,
             cpu_percent: 0,
         }
     }
@@ -166,7 +170,10 @@ impl Node {
 
     fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: &Greeting) {
         let link = greeting.link.as_ref().map(|tag| tag.node.clone());
-        self.sessions.insert(session, SessionEntry { remote, link, media: BTreeMap::new() });
+        self.last_session += 1;
+        let ordinal = self.last_session;
+        let entry = SessionEntry { ordinal, remote, link, media: BTreeMap::new() };
+        self.sessions.insert(session, entry);
     }
 
     fn request(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: Request) {

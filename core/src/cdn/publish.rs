@@ -85,7 +85,11 @@ impl Node {
             let same = stream.owner == owner && stream.link.is_some() == link.is_some();
             let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
             // A node that dials anew has given its old link up, even if we have not noticed yet.
-            let redialed = link.is_some() && stream.link == link;
+            // What the old one still has to say comes too late then.
+            let holder = stream.publisher.as_ref().map(|publisher| publisher.session);
+            let holder = holder.and_then(|holder| self.sessions.get(&holder));
+            let newer = holder.is_none_or(|holder| holder.ordinal <= entry.ordinal);
+            let redialed = link.is_some() && stream.link == link && newer;
             if !same || !(lost || redialed) {
                 return Err(Info::NameInUse);
             }
