@@ -21,6 +21,7 @@ mod balancing;
 mod links;
 mod playing;
 mod publishing;
+mod random;
 mod reloading;
 
 /// A node of one shard, and all that it speaks to.
