@@ -18,10 +18,12 @@ use crate::stream::{Connection, Incoming};
 use crate::tests::Bench;
 
 mod balancing;
+mod choosing;
 mod links;
 mod playing;
 mod publishing;
 mod random;
+mod redialing;
 mod reloading;
 
 /// A node of one shard, and all that it speaks to.
