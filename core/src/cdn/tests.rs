@@ -20,6 +20,7 @@ use crate::tests::Bench;
 mod balancing;
 mod choosing;
 mod links;
+mod model;
 mod playing;
 mod publishing;
 mod random;

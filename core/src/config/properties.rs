@@ -233,7 +233,7 @@ mod tests {
                 }
                 Line::Pair { indent, key, separator, value }
             }),
-            1 => "[ \t]{0,3}[#!][a-zж\\\\=: ]{0,12}".prop_map(Line::Nothing),
+            1 => "[ \t]{0,3}[#!](\\\\u|[a-zж\\\\=: ]){0,12}".prop_map(Line::Nothing),
             1 => "[ \t\x0c]{0,3}".prop_map(Line::Nothing),
         ]
     }

@@ -30,7 +30,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let edge = 1..=EDGES;
     prop_oneof![
-        3 => (edge.clone(), 0u64..5, 0u64..100).prop_map(|(n, calls, cpu)| Step::Load(n, calls, cpu)),
+        3 => (edge.clone(), 0u64..5, 0u64..100)
+            .prop_map(|(n, calls, cpu)| Step::Load(n, calls, cpu)),
         1 => edge.clone().prop_map(Step::Babble),
         2 => (edge.clone(), any::<bool>()).prop_map(|(n, up)| Step::Switch(n, up)),
         1 => edge.clone().prop_map(Step::Cut),

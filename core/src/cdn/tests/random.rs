@@ -3,18 +3,10 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::model::{
+    ADDRESSES, ANSWER, GRACE, IDS, Key, MEDIA_MAX, Model, NAMES, PLAY_WAIT, Phase, Told, read, told,
+};
 use super::*;
-
-const NAMES: [&str; 3] = ["cam", "desk", ""];
-const IDS: [&str; 4] = ["A", "B", "C", ""];
-/// The second and the third come from one address.
-const ADDRESSES: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.2"];
-
-/// Times that end in different digits, so that no two kinds of alarm ever fall together.
-const PLAY_WAIT: u64 = 701;
-const GRACE: u64 = 1502;
-const ANSWER: u64 = 2303;
-const MEDIA_MAX: usize = 2;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -23,11 +15,9 @@ enum Step {
     Play(usize, &'static str, &'static str),
     Stop(usize, &'static str),
     Unpublish(usize, &'static str),
-    Available(usize, &'static str),
-    Mute(usize, &'static str, bool),
-    Snapshot(usize),
-    Data(usize),
-    Unknown(usize),
+    Ask(usize, Question),
+    /// The page of something open says that it mutes it, or does no more.
+    Mute(Index, bool),
     /// A page goes, and comes back as another.
     Leave(usize),
     /// Greets a second time, which ends a session.
@@ -40,320 +30,41 @@ enum Step {
     Wait(u64),
 }
 
+/// What a page asks and nothing comes of.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Available(&'static str),
+    Snapshot,
+    Data,
+    /// What this server does not know.
+    Unknown,
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let (page, id, name) = (0..ADDRESSES.len(), select(&IDS[..]), select(&NAMES[..]));
+    let page = 0..ADDRESSES.len();
+    let id = prop_oneof![9 => select(&IDS[..3]), 1 => Just(IDS[3])];
+    let name = prop_oneof![6 => Just(NAMES[0]), 3 => Just(NAMES[1]), 1 => Just(NAMES[2])];
     let ask = (page.clone(), id.clone(), name.clone());
+    let question = prop_oneof![
+        name.prop_map(Question::Available),
+        select(vec![Question::Snapshot, Question::Data, Question::Unknown]),
+    ];
+    let vp8 = prop::bool::weighted(0.8);
     prop_oneof![
         6 => ask.clone().prop_map(|(page, id, name)| Step::Publish(page, id, name)),
         6 => ask.prop_map(|(page, id, name)| Step::Play(page, id, name)),
         2 => (page.clone(), id.clone()).prop_map(|(page, id)| Step::Stop(page, id)),
-        1 => (page.clone(), id.clone()).prop_map(|(page, id)| Step::Unpublish(page, id)),
-        1 => (page.clone(), name).prop_map(|(page, name)| Step::Available(page, name)),
-        2 => (page.clone(), id, any::<bool>()).prop_map(|(page, id, on)| Step::Mute(page, id, on)),
-        1 => (page, select(vec![Step::Snapshot, Step::Data, Step::Unknown, Step::Greet]))
-            .prop_map(|(page, step)| step(page)),
-        1 => (0..ADDRESSES.len()).prop_map(Step::Leave),
-        8 => (any::<Index>(), prop::bool::weighted(0.8)).prop_map(|(at, vp8)| Step::Answer(at, vp8)),
+        1 => (page.clone(), id).prop_map(|(page, id)| Step::Unpublish(page, id)),
+        3 => (any::<Index>(), prop::bool::weighted(0.7)).prop_map(|(at, on)| Step::Mute(at, on)),
+        2 => (page.clone(), question).prop_map(|(page, question)| Step::Ask(page, question)),
+        1 => page.clone().prop_map(Step::Leave),
+        1 => page.prop_map(Step::Greet),
+        8 => (any::<Index>(), vp8).prop_map(|(at, vp8)| Step::Answer(at, vp8)),
         7 => any::<Index>().prop_map(Step::Up),
         2 => any::<Index>().prop_map(Step::Fail),
-        4 => (0u64..250).prop_map(|tens| Step::Wait(tens * 10)),
+        3 => (0u64..50).prop_map(|tens| Step::Wait(tens * 10)),
+        1 => (0u64..250).prop_map(|tens| Step::Wait(tens * 10)),
     ]
-}
-
-/// What a page is told, without what is the same every time.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Told {
-    page: usize,
-    message: String,
-    id: String,
-    status: String,
-    info: String,
-    audio_muted: bool,
-}
-
-fn told(page: usize, message: &str, id: &str, status: &str, info: &str) -> Told {
-    let owned = str::to_owned;
-    let (message, id, status, info) = (owned(message), owned(id), owned(status), owned(info));
-    Told { page, message, id, status, info, audio_muted: false }
-}
-
-fn status(page: usize, id: &str, status: &str, info: &str) -> Told {
-    told(page, "notifyStreamStatusEvent", id, status, info)
-}
-
-/// What a message on the wire says.
-fn read(page: usize, message: &Value) -> Told {
-    let data = &message["data"];
-    let word = |key: &str| data[0][key].as_str().unwrap_or_default().to_owned();
-    let first = data[0].as_str().map(str::to_owned);
-    let id = ["mediaSessionId", "id", "operationId"].map(word).concat();
-    Told {
-        page,
-        message: message["message"].as_str().unwrap().to_owned(),
-        id: first.unwrap_or(id),
-        status: ["status", "type", "apiMethod"].map(word).concat(),
-        info: word("info"),
-        audio_muted: data[0]["audioState"]["muted"] == true,
-    }
-}
-
-/// Where something of a page's is.
-type Key = (usize, &'static str);
-
-/// A name that someone publishes, or did a moment ago.
-#[derive(Clone, Debug)]
-struct Stream {
-    address: &'static str,
-    publisher: Option<Key>,
-    source: Source,
-    vp8: bool,
-    audio_muted: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Source {
-    Starting,
-    Live,
-    LostUntil(u64),
-}
-
-/// A publication or a play.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    name: &'static str,
-    publishes: bool,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    WaitsUntil(u64),
-    Asked { until: u64 },
-    Answered { vp8: bool },
-    Up,
-}
-
-/// Who must be told what.
-#[derive(Default)]
-struct Model {
-    now: u64,
-    streams: BTreeMap<&'static str, Stream>,
-    open: BTreeMap<Key, Open>,
-    told: Vec<Told>,
-}
-
-impl Model {
-    fn refusal(&self, (page, id): Key, name: &str) -> Option<&'static str> {
-        if id.is_empty() {
-            Some("MediaSessionId is null")
-        } else if self.open.contains_key(&(page, id)) {
-            Some("MediaSessionId is already in use")
-        } else if name.is_empty() {
-            Some("Stream name is empty or too long")
-        } else if self.open.keys().filter(|(its, _)| *its == page).count() >= MEDIA_MAX {
-            Some("Too many streams")
-        } else {
-            None
-        }
-    }
-
-    fn publish(&mut self, key: Key, name: &'static str) {
-        let address = ADDRESSES[key.0];
-        let taken = self.streams.get(name).is_some_and(|stream| {
-            let lost = matches!(stream.source, Source::LostUntil(_)) && stream.publisher.is_none();
-            !lost || stream.address != address
-        });
-        let refusal = self.refusal(key, name);
-        if let Some(info) = refusal.or(taken.then_some("Stream name is already in use")) {
-            self.told.push(status(key.0, key.1, "FAILED", info));
-            return;
-        }
-        let fresh = Stream {
-            address,
-            publisher: None,
-            source: Source::Starting,
-            vp8: true,
-            audio_muted: false,
-        };
-        let stream = self.streams.entry(name).or_insert(fresh);
-        stream.publisher = Some(key);
-        if std::mem::take(&mut stream.audio_muted) {
-            self.tell_viewers(name, "audioUnmuted");
-        }
-        let phase = Phase::Asked { until: self.now + ANSWER };
-        self.open.insert(key, Open { name, publishes: true, phase });
-    }
-
-    fn play(&mut self, key: Key, name: &'static str) {
-        if let Some(info) = self.refusal(key, name) {
-            self.told.push(status(key.0, key.1, "FAILED", info));
-            return;
-        }
-        let phase = if self.is_playable(name) {
-            Phase::Asked { until: self.now + ANSWER }
-        } else {
-            Phase::WaitsUntil(self.now + PLAY_WAIT)
-        };
-        self.open.insert(key, Open { name, publishes: false, phase });
-    }
-
-    fn is_playable(&self, name: &str) -> bool {
-        self.streams.get(name).is_some_and(|stream| stream.source != Source::Starting)
-    }
-
-    fn viewers(&self, name: &str) -> Vec<Key> {
-        let views = |open: &Open| {
-            open.name == name && !open.publishes && !matches!(open.phase, Phase::WaitsUntil(_))
-        };
-        self.open.iter().filter(|(_, open)| views(open)).map(|(key, _)| *key).collect()
-    }
-
-    fn tell_viewers(&mut self, name: &str, kind: &str) {
-        for (page, id) in self.viewers(name) {
-            self.told.push(told(page, "notifyStreamEvent", id, kind, ""));
-        }
-    }
-
-    fn fail_viewers(&mut self, name: &str, info: &str) {
-        for key in self.viewers(name) {
-            self.close(key, "FAILED", info);
-        }
-    }
-
-    fn close(&mut self, key: Key, word: &str, info: &str) -> Option<Open> {
-        let open = self.open.remove(&key)?;
-        self.told.push(status(key.0, key.1, word, info));
-        Some(open)
-    }
-
-    fn stop(&mut self, key: Key) {
-        let publishes = self.open.get(&key).is_some_and(|open| open.publishes);
-        let word = if publishes { "UNPUBLISHED" } else { "STOPPED" };
-        let Some(open) = self.close(key, word, "Stopped by user") else { return };
-        if publishes {
-            self.end(open.name);
-        }
-    }
-
-    fn end(&mut self, name: &str) {
-        self.streams.remove(name);
-        self.fail_viewers(name, "Stopped by publisher stop");
-    }
-
-    /// A publisher is gone without having wished it.
-    fn lose(&mut self, name: &'static str) {
-        let now = self.now;
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        stream.publisher = None;
-        match stream.source {
-            Source::Starting => self.end(name),
-            Source::Live => stream.source = Source::LostUntil(now + GRACE),
-            Source::LostUntil(_) => {}
-        }
-    }
-
-    fn leave(&mut self, page: usize) {
-        let its = |key: &&Key| key.0 == page;
-        for key in self.open.keys().filter(its).copied().collect::<Vec<_>>() {
-            let Some(open) = self.open.remove(&key) else { continue };
-            if open.publishes {
-                self.lose(open.name);
-            }
-        }
-    }
-
-    fn mute(&mut self, key: Key, on: bool) {
-        let Some(open) = self.open.get(&key).filter(|open| open.publishes) else { return };
-        let name = open.name;
-        if let Some(stream) = self.streams.get_mut(name) {
-            stream.audio_muted = on;
-        }
-        self.tell_viewers(name, if on { "audioMuted" } else { "audioUnmuted" });
-    }
-
-    fn answer(&mut self, key: Key, vp8: bool) {
-        if let Some(open) = self.open.get_mut(&key) {
-            open.phase = Phase::Answered { vp8 };
-            self.told.push(told(key.0, "setRemoteSDP", key.1, "", ""));
-        }
-    }
-
-    fn up(&mut self, key: Key) {
-        let Some(open) = self.open.get_mut(&key) else { return };
-        let Phase::Answered { vp8 } = open.phase else { return };
-        open.phase = Phase::Up;
-        let name = open.name;
-        if !open.publishes {
-            let audio_muted = self.streams[name].audio_muted;
-            self.told.push(Told { audio_muted, ..status(key.0, key.1, "PLAYING", "") });
-            return;
-        }
-        self.told.push(status(key.0, key.1, "PUBLISHING", ""));
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        let changed = stream.source != Source::Starting && stream.vp8 != vp8;
-        (stream.vp8, stream.source) = (vp8, Source::Live);
-        if changed {
-            self.fail_viewers(name, "The publisher came back with another codec");
-        }
-        let asked = Phase::Asked { until: self.now + ANSWER };
-        for open in self.open.values_mut().filter(|open| open.name == name) {
-            if matches!(open.phase, Phase::WaitsUntil(_)) {
-                open.phase = asked;
-            }
-        }
-    }
-
-    fn fail(&mut self, key: Key, info: &str) {
-        let Some(open) = self.close(key, "FAILED", info) else { return };
-        if open.publishes {
-            self.lose(open.name);
-        }
-    }
-
-    /// Lets everything happen that is due until then, in its order.
-    fn wait(&mut self, ms: u64) {
-        let end = self.now + ms;
-        loop {
-            let open = self.open.iter().filter_map(|(key, open)| match open.phase {
-                Phase::WaitsUntil(at) | Phase::Asked { until: at } => Some((at, Ok(*key))),
-                Phase::Answered { .. } | Phase::Up => None,
-            });
-            let lost = self.streams.iter().filter_map(|(name, stream)| match stream.source {
-                Source::LostUntil(at) => Some((at, Err(*name))),
-                Source::Starting | Source::Live => None,
-            });
-            let Some((at, what)) = open.chain(lost).min().filter(|(at, _)| *at <= end) else {
-                break;
-            };
-            self.now = at;
-            match what {
-                Ok(key) => self.overdue(key),
-                Err(name) => self.grace_over(name),
-            }
-        }
-        self.now = end;
-    }
-
-    fn overdue(&mut self, key: Key) {
-        let Some(open) = self.open.get(&key) else { return };
-        let info = match open.phase {
-            Phase::WaitsUntil(_) if self.streams.contains_key(open.name) => {
-                "Publish stream is not ready"
-            }
-            Phase::WaitsUntil(_) => "Stream not found",
-            Phase::Asked { .. } | Phase::Answered { .. } | Phase::Up => "Failed by error",
-        };
-        self.fail(key, info);
-    }
-
-    fn grace_over(&mut self, name: &'static str) {
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        stream.source = Source::Starting;
-        match stream.publisher {
-            Some(_) => self.fail_viewers(name, "Stopped by publisher stop"),
-            None => self.end(name),
-        }
-    }
 }
 
 /// The node, with the pages that speak to it in words.
@@ -439,14 +150,12 @@ fn enter(site: &mut Site, address: &str) -> (SessionId, signal::Session) {
     (site.join(address), dialogue)
 }
 
+fn stream(id: &str, name: &str) -> Value {
+    json!({ "mediaSessionId": id, "name": name, "mediaProvider": "WebRTC", "sdp": "v=0" })
+}
+
 /// Does one thing to both.
 fn take(step: &Step, stage: &mut Stage, model: &mut Model) {
-    let stream = |id: &str, name: &str| json!({ "mediaSessionId": id, "name": name, "mediaProvider": "WebRTC", "sdp": "v=0" });
-    let one = |model: &Model, at: &Index, fits: fn(&Phase) -> bool| {
-        let fit = model.open.iter().filter(|(_, open)| fits(&open.phase));
-        let fit: Vec<Key> = fit.map(|(key, _)| *key).collect();
-        (!fit.is_empty()).then(|| fit[at.index(fit.len())])
-    };
     match *step {
         Step::Publish(page, id, name) => {
             stage.say(page, "publishStream", &stream(id, name));
@@ -465,32 +174,13 @@ fn take(step: &Step, stage: &mut Stage, model: &mut Model) {
             stage.say(page, "unPublishStream", &stream(id, "cam"));
             model.stop((page, id));
         }
-        Step::Available(page, name) => {
-            stage.say(page, "availableStream", &stream("id", name));
-            let playable = model.is_playable(name);
-            let info = if playable { "" } else { "Stream not found" };
-            let word = playable.to_string();
-            model.told.push(told(page, "availableStream", "id", &word, info));
-        }
-        Step::Mute(page, id, on) => {
+        Step::Mute(ref at, on) => {
+            let Some((page, id)) = one(model, at, |_| true) else { return };
             let kind = if on { "audioMuted" } else { "audioUnmuted" };
             stage.say(page, "sendStreamEvent", &json!({ "mediaSessionId": id, "type": kind }));
             model.mute((page, id), on);
         }
-        Step::Snapshot(page) => {
-            stage.say(page, "snapshot", &stream("id", ""));
-            model.told.push(told(page, "notifyStreamEvent", "id", "snapshotFailed", ""));
-        }
-        Step::Data(page) => {
-            stage.say(page, "sendData", &json!({ "operationId": "id" }));
-            let info = "This server has no application that takes data";
-            model.told.push(told(page, "DataStatusEvent", "id", "FAILED", info));
-        }
-        Step::Unknown(page) => {
-            stage.say(page, "startCall", &json!({}));
-            let info = "startCall is not a message that this server knows";
-            model.told.push(told(page, "fail", "", "startCall", info));
-        }
+        Step::Ask(page, question) => model.told.push(ask(stage, model, page, question)),
         Step::Leave(page) => {
             stage.leave(page);
             model.leave(page);
@@ -500,31 +190,61 @@ fn take(step: &Step, stage: &mut Stage, model: &mut Model) {
             model.leave(page);
         }
         Step::Answer(ref at, vp8) => {
-            let Some(key) = one(model, at, |phase| matches!(phase, Phase::Asked { .. })) else {
-                return;
-            };
-            stage.site.answer(stage.peers[&key], video(if vp8 { "vp8" } else { "h264" }));
-            model.answer(key, vp8);
+            if let Some(key) = one(model, at, |phase| matches!(phase, Phase::Asked { .. })) {
+                stage.site.answer(stage.peers[&key], video(if vp8 { "vp8" } else { "h264" }));
+                model.answer(key, vp8);
+            }
         }
         Step::Up(ref at) => {
-            let Some(key) = one(model, at, |phase| matches!(phase, Phase::Answered { .. })) else {
-                return;
-            };
-            stage.site.up(stage.peers[&key]);
-            model.up(key);
+            if let Some(key) = one(model, at, |phase| matches!(phase, Phase::Answered { .. })) {
+                stage.site.up(stage.peers[&key]);
+                model.up(key);
+            }
         }
         Step::Fail(ref at) => {
-            let Some(key) = one(model, at, |phase| !matches!(phase, Phase::WaitsUntil(_))) else {
-                return;
-            };
-            stage.site.fail(stage.peers[&key], PeerFault::ConsentLost);
-            model.fail(key, "Failed by ICE keep alive");
+            if let Some(key) = one(model, at, |phase| !matches!(phase, Phase::WaitsUntil(_))) {
+                stage.site.fail(stage.peers[&key], PeerFault::ConsentLost);
+                model.fail(key, "Failed by ICE keep alive");
+            }
         }
         Step::Wait(ms) => {
             stage.site.wait_ms(ms);
             model.wait(ms);
         }
     }
+}
+
+/// Asks what has an answer and changes nothing; what the answer must be.
+fn ask(stage: &mut Stage, model: &Model, page: usize, question: Question) -> Told {
+    match question {
+        Question::Available(name) => {
+            stage.say(page, "availableStream", &stream("id", name));
+            let playable = model.is_playable(name);
+            let info = if playable { "" } else { "Stream not found" };
+            told(page, "availableStream", "id", &playable.to_string(), info)
+        }
+        Question::Snapshot => {
+            stage.say(page, "snapshot", &stream("id", ""));
+            told(page, "notifyStreamEvent", "id", "snapshotFailed", "")
+        }
+        Question::Data => {
+            stage.say(page, "sendData", &json!({ "operationId": "id" }));
+            let info = "This server has no application that takes data";
+            told(page, "DataStatusEvent", "id", "FAILED", info)
+        }
+        Question::Unknown => {
+            stage.say(page, "startCall", &json!({}));
+            let info = "startCall is not a message that this server knows";
+            told(page, "fail", "", "startCall", info)
+        }
+    }
+}
+
+/// One of what is open in such a phase, if anything is.
+fn one(model: &Model, at: &Index, fits: fn(&Phase) -> bool) -> Option<Key> {
+    let fit = model.open.iter().filter(|(_, open)| fits(&open.phase));
+    let fit: Vec<Key> = fit.map(|(key, _)| *key).collect();
+    (!fit.is_empty()).then(|| fit[at.index(fit.len())])
 }
 
 proptest! {
@@ -541,8 +261,13 @@ proptest! {
             let mut expected = std::mem::take(&mut model.told);
             expected.sort();
             prop_assert_eq!(stage.heard(), expected, "{:?}", step);
-            let names: Vec<&str> = stage.site.node.names.keys().map(String::as_str).collect();
-            prop_assert_eq!(names, model.streams.keys().copied().collect::<Vec<_>>());
+            let streams = stage.site.node.streams.values();
+            let viewers: BTreeMap<&str, usize> =
+                streams.map(|stream| (stream.name.as_str(), stream.viewers.len())).collect();
+            let names = model.streams.keys();
+            let expected = names.map(|name| (*name, model.viewers(name).len())).collect();
+            prop_assert_eq!(viewers, expected);
+            prop_assert_eq!(stage.site.node.names.len(), model.streams.len());
             prop_assert_eq!(stage.site.node.peers.len(), stage.peers.len());
         }
         for page in 0..ADDRESSES.len() {
@@ -554,7 +279,8 @@ proptest! {
         prop_assert!(node.waiting.is_empty() && node.peers.is_empty());
         prop_assert_eq!(node.timers.len(), 0);
         prop_assert_eq!(&node.placed, &[0]);
-        let count = |counts: fn(&Event) -> bool| stage.site.events.iter().filter(|e| counts(e)).count();
+        let events = &stage.site.events;
+        let count = |counts: fn(&&Event) -> bool| events.iter().filter(counts).count();
         let joined = count(|event| matches!(event, Event::ViewerJoined { .. }));
         prop_assert_eq!(joined, count(|event| matches!(event, Event::ViewerLeft { .. })));
         let started = count(|event| matches!(event, Event::StreamStarted { .. }));

@@ -247,12 +247,19 @@ fn check_fates(parts: &[Part], fates: &[Fate], answer: &str, direction: &str) {
     }
 }
 
-/// Holds what str0m is given to what was offered: nothing is added but how it begins and ends.
+/// Holds what str0m is given to what was offered: nothing is added but how it begins and ends,
+/// and of other formats nothing is left.
 fn check_narrowed(offer: &str, narrowed: &str) {
     for (theirs, ours) in sections(offer).iter().zip(&sections(narrowed)) {
         for (at, line) in ours.iter().enumerate() {
             let ours = at == 0 || at + 1 == ours.len() || line.starts_with("a=group:");
             assert!(ours || theirs.contains(line), "{line}: {narrowed}");
+        }
+        for prefix in ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"] {
+            for value in values(ours, prefix) {
+                let pt = value.split(' ').next().unwrap();
+                assert!(media(ours)[3..].contains(&pt), "{prefix}{value}: {narrowed}");
+            }
         }
     }
 }

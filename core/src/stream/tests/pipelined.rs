@@ -246,7 +246,8 @@ proptest! {
                 scene.take(Step::Write(usize::MAX));
             }
         }
-        let served = asked.iter().position(|asked| !asked.keeps_alive()).map_or(asked.len(), |n| n + 1);
+        let last = asked.iter().position(|asked| !asked.keeps_alive());
+        let served = last.map_or(asked.len(), |last| last + 1);
         let ends = !asked[served - 1].keeps_alive();
         prop_assert_eq!(scene.requests(), served);
         for (heard, asked) in scene.heard.iter().zip(&asked[..served]) {
