@@ -132,9 +132,9 @@ fn take(step: &Step, site: &mut Site, model: &mut Model) {
         Step::Carry(n) => {
             let edge = model.edges.get_mut(&n).unwrap();
             if edge.linked && !edge.carries {
-                let dialed = |word: &ToMedia| match word {
-                    ToMedia::Dial { peer, node, .. } if *node == u32::from(n) => Some(*peer),
-                    _ => None,
+                let dialed = |word: &ToMedia| {
+                    let ToMedia::Dial { peer, node, .. } = word else { return None };
+                    (*node == u32::from(n)).then_some(*peer)
                 };
                 let peer = site.media.iter().rev().find_map(dialed).unwrap();
                 site.relay_of(peer, n);
