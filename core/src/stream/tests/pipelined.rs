@@ -56,7 +56,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
         .prop_map(|(verb, segments, query, connection, body, form)| {
             let (encoded, http11, line_end, blank) = form;
-            // HTTP/1.0 has no chunks, and what comes before a body is strict about its lines.
+            // HTTP/1.0 has no chunks, and their own lines have no other end.
             let (http11, line_end) = match body {
                 Body::Chunks(_) => (true, "\r\n"),
                 Body::None | Body::Whole(_) => (http11, line_end),
