@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::media::PeerFault;
 use crate::message::{Message, ToConnection, ToMedia, ToNode};
 use crate::outbox::Ctx;
-use crate::signal::{self, Greeting, Request, Status};
+use crate::signal::{self, Greeting, Info, Request, Status};
 use crate::timers::{Timers, earlier};
 
 mod balancer;
@@ -190,7 +190,7 @@ impl Node {
             Request::Stop { media_session } => self.stop(ctx, session, &media_session),
             Request::Available { media_session, name } => {
                 let playable = self.find_playable(&name).is_some();
-                let refusal = (!playable).then_some(signal::Info::StreamNotFound);
+                let refusal = (!playable).then_some(Info::StreamNotFound);
                 say(ctx, session, signal::available(&media_session, refusal));
             }
             Request::StreamEvent { media_session, kind, payload } => {
@@ -345,4 +345,19 @@ fn say(ctx: &mut Ctx<'_>, session: SessionId, text: String) {
 
 fn say_status(ctx: &mut Ctx<'_>, session: SessionId, status: Status<'_>) {
     say(ctx, session, signal::status(status));
+}
+
+/// Why the media path of a publisher or a viewer failed, in the words of the dialogue.
+fn reason(fault: &PeerFault) -> Info {
+    match fault {
+        PeerFault::Sdp(_) => Info::BadOffer,
+        PeerFault::NoCommonCodecs => Info::NoCommonCodecs,
+        PeerFault::IceTimeout => Info::IceTimeout,
+        PeerFault::ConsentLost | PeerFault::Gone => Info::KeepAlive,
+        PeerFault::Dtls => Info::Dtls,
+        PeerFault::Fingerprint => Info::DtlsFingerprint,
+        PeerFault::RtpSilence => Info::RtpActivity,
+        PeerFault::Exhausted(_) => Info::TooManyStreams,
+        PeerFault::Internal(_) => Info::Failed,
+    }
 }

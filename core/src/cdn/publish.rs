@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::stream::{Publisher, Source, Stream};
-use super::{MediaSession, Node, PeerUse, Timer, say, say_status};
+use super::{MediaSession, Node, PeerUse, Timer, reason, say, say_status};
 use crate::id::{SessionId, StreamId};
 use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
@@ -215,7 +215,7 @@ impl Node {
         fault: &PeerFault,
     ) {
         tracing::debug!(stream = id.0, %fault, "publication failed");
-        self.end_publication(ctx, id, "FAILED", Info::from(fault));
+        self.end_publication(ctx, id, "FAILED", reason(fault));
         self.lose_publisher(ctx, id);
     }
 
