@@ -23,7 +23,8 @@ impl Storm {
             let is = actor.standing(&self.sim);
             let should = model.standing(index).map(Standing::words);
             // Who is not to find a stream asks for it again and again.
-            let asks = is.0 == "PENDING" && should.is_some_and(|(status, _)| status == "FAILED");
+            let asks = is.0 == "PENDING" && !actor.is_over(&self.sim);
+            let asks = asks && should.is_some_and(|(status, _)| status == "FAILED");
             if should != Some(is) && !asks {
                 return Err(format!("{} is {is:?}, not {should:?}", self.who(index)));
             }
