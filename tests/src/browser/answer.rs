@@ -3,7 +3,7 @@
 use str0m::Candidate;
 use str0m::config::Fingerprint;
 
-use super::offer::{Shape, payload_types};
+use super::offer::Shape;
 use super::payload::Codec;
 
 /// What an answer agreed to.
@@ -57,8 +57,8 @@ impl Answer {
             return Err(format!("{} m-lines for {}", sections.len(), shape.lines.len()));
         }
         let mut lines = Vec::new();
-        for (mid, (section, offered)) in sections.iter().zip(&shape.lines).enumerate() {
-            let line = media(section, offered, mid, publishing)
+        for (mid, section) in sections.iter().enumerate() {
+            let line = media(section, shape, mid, publishing)
                 .map_err(|problem| format!("m-line {mid}: {problem}"))?;
             lines.push(line);
         }
@@ -101,12 +101,8 @@ fn transport(session: &[&str], section: &[&str], lines: Vec<Line>) -> Result<Ans
     })
 }
 
-fn media(
-    section: &[&str],
-    offered: &[Codec],
-    mid: usize,
-    publishing: bool,
-) -> Result<Line, String> {
+fn media(section: &[&str], shape: &Shape, mid: usize, publishing: bool) -> Result<Line, String> {
+    let offered = shape.lines.get(mid).map_or(&[] as &[Codec], Vec::as_slice);
     let video = offered.iter().any(|codec| codec.is_video());
     let head = section.first().copied().unwrap_or_default();
     let mut words = head.split(' ');
@@ -138,7 +134,8 @@ fn media(
     }
     let mut types = words.skip(1).filter_map(|pt| pt.parse::<u8>().ok());
     let first = types.next().ok_or("no payload type")?;
-    line.codec = offered.iter().copied().find(|codec| payload_types(*codec).0 == first);
+    line.codec =
+        offered.iter().copied().find(|codec| shape.engine.payload_types(*codec).0 == first);
     if line.codec.is_none() {
         return Err(format!("payload type {first} is not a codec of the offer"));
     }

@@ -23,7 +23,7 @@ use str0m::config::CryptoProvider;
 
 use self::peer::{Birth, Peer};
 
-pub use self::offer::Shape;
+pub use self::offer::{Engine, Shape};
 pub use self::payload::{Codec, Stamp};
 pub use self::seen::{Packet, Track};
 pub use self::stream::Stream;

@@ -13,7 +13,7 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
 use super::answer::Answer;
-use super::offer::{Offer, Shape, Ssrcs, payload_types};
+use super::offer::{Offer, Shape, Ssrcs};
 use super::payload::{Codec, Stamp, begins_key_frame};
 use super::seen::{Packet, Track};
 use super::{Datagram, Source};
@@ -320,7 +320,7 @@ impl Peer {
                     key_frame,
                 };
                 let payload = stamp.payload(track.codec, nth == 0, source.filler(video));
-                let (pt, _) = payload_types(track.codec);
+                let (pt, _) = self.shape.engine.payload_types(track.codec);
                 let write = RtpWrite::new(
                     pt.into(),
                     track.sequence.into(),
@@ -379,9 +379,13 @@ fn configure(shape: &Shape, crypto: Arc<CryptoProvider>) -> RtcConfig {
         .set_crypto_provider(crypto)
         .set_rtp_mode(true)
         .set_stats_interval(None)
-        .clear_codecs();
+        .clear_codecs()
+        .clear_extension_map();
+    for (id, extension) in shape.engine.extensions() {
+        config = config.set_extension(*id, extension.clone());
+    }
     for codec in shape.lines.iter().flatten() {
-        let (pt, rtx) = payload_types(*codec);
+        let (pt, rtx) = shape.engine.payload_types(*codec);
         let (pt, rtx) = (pt.into(), rtx.map(Into::into));
         let codecs = config.codec_config();
         match codec {

@@ -181,6 +181,7 @@ impl Storm {
             let shapes = [Shape::audio_video(), Shape::video_audio(), Shape::video()];
             let shape = self.pick(&shapes).unwrap_or_else(Shape::audio_video);
             let codec = self.pick(&[Codec::Vp8, Codec::H264]).unwrap_or(Codec::Vp8);
+            let shape = if self.random.chance(300) { shape.in_firefox() } else { shape };
             let actor = Actor::new(nth, node, &format!("s{nth}"), true).sending(shape, codec);
             self.actors.push(actor);
         }
@@ -189,8 +190,9 @@ impl Storm {
             let node = self.below(self.plan.nodes);
             let name = format!("s{}", self.below(self.plan.publishers));
             let mut actor = Actor::new(index, node, &name, false);
-            actor.shape =
-                self.pick(&[Shape::audio_video(), Shape::video_audio()]).unwrap_or(actor.shape);
+            let shapes = [Shape::audio_video(), Shape::video_audio()];
+            let shape = self.pick(&shapes).unwrap_or_else(Shape::audio_video);
+            actor.shape = if self.random.chance(300) { shape.in_firefox() } else { shape };
             actor.away_until = self.random.span(Duration::from_secs(3));
             self.actors.push(actor);
         }

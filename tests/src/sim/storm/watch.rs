@@ -11,7 +11,7 @@ use crate::browser::{Message, Packet};
 
 /// How old a packet may be when a viewer gets it: it may have been lost and asked for at each of
 /// three hops.
-const AGE_MAX: Duration = Duration::from_millis(2_500);
+const AGE_MAX: Duration = Duration::from_millis(3_500);
 /// How long a stream may be without a picture where nothing was done to it.
 const DARK_MAX: Duration = Duration::from_secs(3);
 /// How long it takes a stream to be where it is pushed, on a bad day.
