@@ -12,7 +12,7 @@ const BLIND_MAX: usize = 450;
 
 /// Everything that is wrong with one page's view of the world. `clean` is whether its network
 /// loses nothing.
-pub(super) fn judge(browser: &Browser, clean: bool) -> Vec<String> {
+pub(crate) fn judge(browser: &Browser, clean: bool) -> Vec<String> {
     let mut faults = browser.complaints().to_vec();
     for (id, stream) in browser.streams() {
         faults.extend(order(browser.messages(), id, stream.publishing));
