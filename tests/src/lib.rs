@@ -7,6 +7,7 @@ pub mod figures;
 pub mod http;
 pub mod page;
 pub mod process;
+pub mod real;
 pub mod scenario;
 pub mod sim;
 pub mod websocket;

@@ -1,12 +1,15 @@
 //! What is played through in every world: in the simulation, and over loopback with each runtime.
 
+mod account;
 mod nodes;
 mod publishers;
 mod stage;
 mod words;
 
+use crate::sim::Sim;
 use crate::world::World;
 
+pub use self::account::Account;
 pub(crate) use self::stage::{GRACES, Stage};
 
 /// What happens in a scenario.
@@ -35,4 +38,23 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 19] {
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),
     ]
+}
+
+/// Plays a scenario through in a world that is still empty, and panics where something is wrong.
+/// Answers with what everybody was told.
+///
+/// # Panics
+///
+/// Also if the world is not one that can play it.
+pub fn play<W: World>(name: &str, world: W, shards: u16) -> Account {
+    let found = shared().into_iter().find(|(other, _)| *other == name);
+    let (_, course) = found.expect("every world can play the scenario");
+    let mut stage = Stage::new(world, shards);
+    course(&mut stage);
+    stage.finish()
+}
+
+/// The names of all scenarios that every world can play.
+pub fn names() -> Vec<&'static str> {
+    shared::<Sim>().map(|(name, _)| name).to_vec()
 }

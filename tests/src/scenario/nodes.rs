@@ -1,5 +1,7 @@
 //! Nodes that push to each other, break off, die and come back.
 
+use std::time::Duration;
+
 use distributary_core::Event;
 
 use super::Stage;
@@ -89,12 +91,13 @@ pub(super) fn drain<W: World>(stage: &mut Stage<W>) {
     let there = stage.played(edge, "ab12");
     let here = stage.played(origin, "ab12");
     stage.world.drain(edge);
-    stage.pass(6_000);
-    let events = stage.world.events(edge);
-    let done = events.iter().filter(|event| matches!(event, Event::Drained)).count();
-    assert_eq!(done, usize::from(stage.shards()), "every shard says so once");
-    let page = stage.world.page(there.page);
-    assert!(page.ending.is_some(), "its viewer was said goodbye to");
+    let shards = usize::from(stage.shards());
+    let drained = stage.world.wait(Duration::from_secs(6), |world| {
+        let events = world.events(edge);
+        let told = events.iter().filter(|event| matches!(event, Event::Drained)).count();
+        told == shards && world.page(there.page).ending.is_some()
+    });
+    assert!(drained, "its viewer is said goodbye to, and every shard says once that it is done");
     stage.kill(edge);
     stage.watches(&here);
     stage.world.restart(edge);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Account;
 use crate::browser::{Shape, Track};
 use crate::sim::oracle;
 use crate::world::{NodeId, Party, Seen, Weather, World, figure};
@@ -10,8 +11,10 @@ use crate::world::{NodeId, Party, Seen, Weather, World, figure};
 const SOON: Duration = Duration::from_secs(15);
 /// Longer than every grace of the settings that scenarios have.
 const LONG: Duration = Duration::from_secs(10);
-/// How patient the viewers of every scenario are, in `flashphoner.properties`.
+/// How patient viewers are in the simulation, in `flashphoner.properties`.
 pub(crate) const GRACES: &str = "link.grace=4000\npublisher.grace=3000\n";
+/// The same where the machine may be busy with something else for a second or two.
+const LONG_GRACES: &str = "link.grace=6000\npublisher.grace=5000\nplay.wait=4000\n";
 /// Between two looks at something that will come.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -38,6 +41,11 @@ impl<W: World> Stage<W> {
         self.weather == Weather::Rough
     }
 
+    /// Whether time takes its time.
+    pub(crate) fn is_real(&self) -> bool {
+        self.weather == Weather::Real
+    }
+
     /// How many shards each node has.
     pub(crate) fn shards(&self) -> u16 {
         self.shards
@@ -45,7 +53,8 @@ impl<W: World> Stage<W> {
 
     /// Adds a node with as many shards as the run has, which pushes to these edges.
     pub(crate) fn node(&mut self, name: &str, edges: &[&str]) -> NodeId {
-        let node = self.world.node(name, edges, self.shards, GRACES);
+        let graces = if self.is_real() { LONG_GRACES } else { GRACES };
+        let node = self.world.node(name, edges, self.shards, graces);
         self.joins(node);
         node
     }
@@ -180,8 +189,18 @@ impl<W: World> Stage<W> {
         seen
     }
 
-    /// Everybody leaves; then everything must have been in order, and nothing may be left.
-    pub(crate) fn finish(&mut self) {
+    /// Every node, in the order in which they were added.
+    pub(crate) fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// Everybody leaves; then everything must have been in order, and nothing may be left. Answers
+    /// with what pages were told before, and nodes reported until then.
+    pub(crate) fn finish(&mut self) -> Account {
+        let mut account = Account::default();
+        for party in &self.cast {
+            account.hear(party.page, self.world.page(party.page));
+        }
         for party in self.cast.clone() {
             self.world.leave(&party);
         }
@@ -197,11 +216,13 @@ impl<W: World> Stage<W> {
             let faults = oracle::judge(self.world.browser(party), clear);
             assert_eq!(faults, [] as [&str; 0], "p{}", party.page);
         }
+        account.read(self);
+        account
     }
 
     /// Lets all graces run out. Where time is real, no longer than until they did.
     fn settle(&mut self) {
-        if self.weather != Weather::Real {
+        if !self.is_real() {
             return self.world.advance(LONG);
         }
         for _ in 0..LONG.as_millis() / LOOK.as_millis() {
