@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Which event loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,7 +85,7 @@ impl Server {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let child = spawn(runtime, &folder, &options)?;
         let mut server = Self { runtime, options, child, folder, ready: BTreeMap::new() };
-        server.get_ready()?;
+        server.get_ready(|| std::thread::sleep(LOOK))?;
         Ok(server)
     }
 
@@ -94,14 +96,15 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// Starts it again after its end, in the same folder; its log goes on.
+    /// Starts it again after its end, in the same folder; its log goes on. `meanwhile` is called
+    /// until it is ready, for those who must not stand still.
     ///
     /// # Errors
     ///
     /// As for [`Server::start`].
-    pub fn start_again(&mut self) -> Result<(), String> {
+    pub fn start_again(&mut self, meanwhile: impl FnMut()) -> Result<(), String> {
         self.child = spawn(self.runtime, &self.folder, &self.options)?;
-        self.get_ready()
+        self.get_ready(meanwhile)
     }
 
     /// Asks the process to end in good order.
@@ -119,7 +122,7 @@ impl Server {
     }
 
     /// Waits for the line that says where it listens.
-    fn get_ready(&mut self) -> Result<(), String> {
+    fn get_ready(&mut self, mut meanwhile: impl FnMut()) -> Result<(), String> {
         let stdout = self.child.stdout.take().expect("stdout is a pipe");
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -128,7 +131,14 @@ impl Server {
             let _ = BufReader::new(stdout).read_line(&mut line);
             let _ = sender.send(line);
         });
-        let line = receiver.recv_timeout(START_TIMEOUT).unwrap_or_default();
+        let end = Instant::now() + START_TIMEOUT;
+        let line = loop {
+            match receiver.try_recv() {
+                Ok(line) => break line,
+                Err(mpsc::TryRecvError::Empty) if Instant::now() < end => meanwhile(),
+                Err(_) => break String::new(),
+            }
+        };
         let Some(rest) = line.trim_end().strip_prefix("ready ") else {
             return Err(format!("said {line:?} instead of ready; its log:\n{}", self.log()));
         };

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-const LOOK: Duration = Duration::from_millis(5);
-
 /// A listener that passes on what comes to a node behind it. Dropping it cuts what is connected.
 #[derive(Debug)]
 pub(super) struct Cable {
@@ -20,6 +18,7 @@ pub(super) struct Cable {
 
 #[derive(Debug)]
 struct Shared {
+    from: SocketAddr,
     to: SocketAddr,
     over: AtomicBool,
     /// Owned by the two threads that copy, so that an end comes as soon as they are done.
@@ -30,8 +29,7 @@ impl Cable {
     /// Lets connections to `from` end up at `to`.
     pub(super) fn new(from: SocketAddr, to: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(from)?;
-        listener.set_nonblocking(true)?;
-        let shared = Shared { to, over: AtomicBool::new(false), open: Mutex::default() };
+        let shared = Shared { from, to, over: AtomicBool::new(false), open: Mutex::default() };
         let shared = Arc::new(shared);
         let accepting = Arc::clone(&shared);
         let thread = thread::spawn(move || accepting.accept(&listener));
@@ -47,6 +45,8 @@ impl Cable {
 impl Drop for Cable {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
+        // So that it looks.
+        let _ = TcpStream::connect(self.shared.from);
         if let Some(thread) = self.thread.take() {
             // It has nothing to say, not even if it panicked: then tests fail without their link.
             let _ = thread.join();
@@ -57,12 +57,12 @@ impl Drop for Cable {
 
 impl Shared {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        while !self.over.load(Ordering::SeqCst) {
-            match listener.accept() {
-                // A connection that cannot be passed on ends here, as at a node that is gone.
-                Ok((socket, _)) => drop(self.connect(socket)),
-                Err(_) => thread::sleep(LOOK),
+        for socket in listener.incoming() {
+            if self.over.load(Ordering::SeqCst) {
+                return;
             }
+            // A connection that cannot be passed on ends here, as at a node that is gone.
+            let _ = socket.and_then(|socket| self.connect(socket));
         }
     }
 
@@ -70,7 +70,6 @@ impl Shared {
         let far = TcpStream::connect(self.to)?;
         let (near, far) = (Arc::new(near), Arc::new(far));
         for socket in [&near, &far] {
-            socket.set_nonblocking(false)?;
             socket.set_nodelay(true)?;
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

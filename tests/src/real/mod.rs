@@ -33,6 +33,8 @@ const CABLE_PORT: u16 = 21_200;
 const LOCK_PORT: u16 = 21_079;
 /// Addresses below are nodes'.
 const FIRST_PAGE: usize = 20;
+/// Between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Nodes of one runtime, and pages that talk to them over real sockets.
 #[derive(Debug)]
@@ -199,8 +201,12 @@ impl World for Real {
     }
 
     fn restart(&mut self, node: NodeId) {
-        let (ip, server) = self.at(node);
-        server.start_again().unwrap_or_else(|error| panic!("n{}: {error}", node.0));
+        let Self { nodes, pages, .. } = self;
+        let (ip, server) = nodes.get_mut(node.0).expect("the node was added");
+        let ip = *ip;
+        // A busy machine takes its time, in which publishers must not fall silent.
+        let started = server.start_again(|| pages.run(LOOK));
+        started.unwrap_or_else(|error| panic!("n{}: {error}", node.0));
         self.open_ways_to(ip);
     }
 
