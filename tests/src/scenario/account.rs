@@ -116,3 +116,39 @@ fn reported(event: &Event) -> (String, String) {
         Event::Drained => ("drained".to_owned(), "drained".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn account(texts: &[&str]) -> Account {
+        let now = Instant::now();
+        let mut page = Page::new(now, 1, Arc::new(str0m::crypto::from_feature_flags()));
+        for text in texts {
+            page.browser.text(now, text);
+        }
+        let mut account = Account::default();
+        account.hear(3, &page);
+        account
+    }
+
+    const PLAYING: &str = r#"{"message":"notifyStreamStatusEvent",
+        "data":[{"mediaSessionId":"a","status":"PLAYING"}]}"#;
+    const STOPPED: &str = r#"{"message":"notifyStreamStatusEvent",
+        "data":[{"mediaSessionId":"a","status":"STOPPED","info":"Stopped by user"}]}"#;
+    const OTHER: &str = r#"{"message":"setRemoteSDP","data":["b","v=0",true]}"#;
+    const PING: &str = r#"{"message":"ping","data":[]}"#;
+
+    #[test]
+    fn what_a_page_was_told_differs_by_words_and_by_order_within_a_session() {
+        let one = account(&[PLAYING, OTHER, STOPPED]);
+        assert_eq!(one.differences(&account(&[OTHER, PING, PLAYING, STOPPED])), [] as [&str; 0]);
+        assert_eq!(one.differences(&account(&[OTHER, STOPPED, PLAYING])).len(), 1);
+        assert_eq!(one.differences(&account(&[PLAYING, STOPPED])).len(), 1);
+        assert_eq!(account(&[PLAYING, STOPPED]).differences(&one).len(), 1);
+        assert_eq!(one.differences(&account(&[PLAYING, OTHER, PLAYING])).len(), 1);
+    }
+}
