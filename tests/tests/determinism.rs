@@ -9,6 +9,7 @@ use distributary_tests::world::{NodeId, World};
 /// An origin, an edge, a publisher and a viewer on a bad network; the edge dies on the way.
 fn run(seed: u64) -> (u64, Vec<String>) {
     let mut sim = Sim::new(seed);
+    sim.trace_datagrams();
     sim.network = Network::rough();
     let edge = NodeId(sim.add_node(Plan::new("edge.example").shards(2)));
     let origin = NodeId(sim.add_node(Plan::new("origin.example").edges(&["edge.example"])));
@@ -23,7 +24,7 @@ fn run(seed: u64) -> (u64, Vec<String>) {
     sim.unpublish(&publisher);
     sim.leave(&viewer);
     World::advance(&mut sim, Duration::from_secs(1));
-    (sim.trace().hash(), sim.trace().lines().to_vec())
+    (sim.trace().hash(), sim.trace().lines().map(str::to_owned).collect())
 }
 
 #[test]

@@ -244,6 +244,9 @@ impl Peer {
         match event {
             Event::Connected => {
                 self.connected_at = Some(now);
+                for track in self.tracks.values_mut() {
+                    track.up = now.saturating_duration_since(self.clock);
+                }
                 for track in &mut self.sending {
                     track.due = Some(now);
                 }

@@ -34,23 +34,29 @@ pub struct Packet {
 pub struct Track {
     /// What the answer named.
     pub codec: Codec,
+    /// When the transport was up, on the stand-in's clock. What was sent before may be lost: no
+    /// browser keeps it until it has the keys.
+    pub up: Duration,
     /// In order of arrival.
     pub packets: Vec<Packet>,
 }
 
 impl Track {
     pub(super) fn new(codec: Codec) -> Self {
-        Self { codec, packets: Vec::new() }
+        Self { codec, up: Duration::ZERO, packets: Vec::new() }
     }
 
-    /// Sequence numbers after the first that are overdue: later ones came half a second ago.
+    /// Sequence numbers that are overdue: ones before were sent when the transport was up, and
+    /// later ones came half a second ago.
     pub fn gaps(&self) -> Vec<u64> {
         let got: BTreeSet<u64> = self.packets.iter().map(|packet| packet.sequence).collect();
         let newest = self.packets.iter().map(|packet| packet.at).max().unwrap_or_default();
         let settled = self.packets.iter().filter(|packet| packet.at + OVERDUE <= newest);
-        match (got.first(), settled.map(|packet| packet.sequence).max()) {
+        let fair = |packet: &&Packet| packet.stamp.is_some_and(|stamp| stamp.sent >= self.up);
+        let first = self.packets.iter().filter(fair).map(|packet| packet.sequence).min();
+        match (first, settled.map(|packet| packet.sequence).max()) {
             (Some(first), Some(last)) => {
-                (*first..=last).filter(|sequence| !got.contains(sequence)).collect()
+                (first..=last).filter(|sequence| !got.contains(sequence)).collect()
             }
             _ => Vec::new(),
         }

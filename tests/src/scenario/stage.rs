@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Account;
 use crate::browser::{Shape, Track};
-use crate::sim::oracle;
+use crate::sim::oracle::{self, Mercy};
 use crate::world::{NodeId, Party, Seen, Weather, World, figure};
 
 /// How long a status may take, even on a bad day.
@@ -212,8 +212,8 @@ impl<W: World> Stage<W> {
             }
         }
         for party in &self.cast {
-            let clear = self.weather == Weather::Clear;
-            let faults = oracle::judge(self.world.browser(party), clear);
+            let mercy = Mercy::of_network(self.weather == Weather::Clear);
+            let faults = oracle::judge(self.world.browser(party), &mercy);
             assert_eq!(faults, [] as [&str; 0], "p{}", party.page);
         }
         account.read(self);

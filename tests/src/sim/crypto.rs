@@ -6,6 +6,7 @@
 //! key, nonce, header and payload, so a wrong SSRC, rollover counter or key is still refused.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,19 +29,40 @@ pub enum Srtp {
     Null,
     /// The real ciphers, keyed by the simulated handshake: just as repeatable, but slower.
     Real,
+    /// Nothing simulated: DTLS as str0m has it, too. Signatures differ in length from run to run,
+    /// and with them the datagrams.
+    Stock,
+}
+
+impl fmt::Display for Srtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Real => "real",
+            Self::Stock => "stock",
+        })
+    }
 }
 
 /// The provider that simulated browsers and nodes share.
 pub fn provider(srtp: Srtp) -> Arc<CryptoProvider> {
     let stock = str0m::crypto::from_feature_flags();
-    Arc::new(CryptoProvider {
-        srtp_provider: match srtp {
-            Srtp::Null => &NullSrtp,
-            Srtp::Real => stock.srtp_provider,
-        },
-        dtls_provider: &SimDtls,
-        ..stock
+    Arc::new(match srtp {
+        Srtp::Null => CryptoProvider { srtp_provider: &NullSrtp, dtls_provider: &SimDtls, ..stock },
+        Srtp::Real => CryptoProvider { dtls_provider: &SimDtls, ..stock },
+        Srtp::Stock => stock,
     })
+}
+
+/// The certificate of a node, different for each `owner`, under what protects its media.
+pub(super) fn identity(srtp: Srtp, owner: u64) -> DtlsCert {
+    match srtp {
+        Srtp::Null | Srtp::Real => certificate(owner),
+        Srtp::Stock => str0m::crypto::from_feature_flags()
+            .dtls_provider
+            .generate_certificate()
+            .expect("the stock provider makes certificates"),
+    }
 }
 
 /// A certificate, different for each `owner`.

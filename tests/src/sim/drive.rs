@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use distributary_core::{ConnId, Flow, Hangup, Input, Linger, LookupId, Output};
+use distributary_core::{ConnId, Flow, Hangup, Input, Linger, Output};
 use distributary_core::{ShardId, ShardMessage, SocketId};
 
-use super::random::{Random, fnv1a};
 use super::tcp::{End, Item};
-use super::{Event, PORTS_PER_PAGE, SPINS_MAX, Sim, WAKES_MAX};
+use super::{Event, SPINS_MAX, Sim, WAKES_MAX};
 use crate::browser::Message;
 use crate::page;
 
+/// Connections under way to a shard that takes no more.
+const CROSSING: usize = 64;
 /// Outputs of one shard after one input, beyond which it counts as endless.
 const OUTPUTS_MAX: usize = 10_000;
 
@@ -19,15 +20,13 @@ impl Sim {
     /// Lets this much time pass.
     pub fn advance(&mut self, span: Duration) {
         let end = self.now + span;
-        while let Some(entry) = self.queue.first_entry()
-            && entry.key().0 <= end
-        {
-            let ((at, ..), event) = entry.remove_entry();
-            self.now = self.now.max(at);
+        while let Some(event) = self.next(end) {
             // Who wakes up to find nothing to do does so by an order that nobody controls.
             let idle = matches!(event, Event::Wake { .. } | Event::WakePage(_));
             self.steps += u64::from(!idle);
-            self.happen(event);
+            if let Some(event) = self.hold(event) {
+                self.happen(event);
+            }
         }
         self.now = end;
         self.trace.settle();
@@ -44,6 +43,21 @@ impl Sim {
             self.advance(Duration::from_millis(5).min(end - self.now));
         }
         true
+    }
+
+    /// The next event up to `end`. Time moves on to it, and what was sent before leaves.
+    fn next(&mut self, end: Instant) -> Option<Event> {
+        loop {
+            let at = self.queue.first_key_value().map(|((at, ..), _)| *at);
+            if !self.leaving.is_empty() && at.is_none_or(|at| at > self.now) {
+                self.dispatch();
+                continue;
+            }
+            let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= end)?;
+            let ((at, ..), event) = entry.remove_entry();
+            self.now = self.now.max(at);
+            return Some(event);
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -79,10 +93,26 @@ impl Sim {
         }
     }
 
+    /// What a shard holds stays within its bounds.
+    fn check_bounds(&self, node: usize, shard: usize) {
+        let Some(host) = self.nodes.get(node) else { return };
+        let (limits, Some(slot)) = (&host.plan.limits, host.shards.get(shard)) else { return };
+        let (conns, sockets) = (slot.conns.len(), slot.sockets.len());
+        // Those that cross the shard's refusal are still there.
+        assert!(conns <= limits.connections_max + CROSSING, "n{node}.{shard} has {conns}");
+        assert!(sockets <= limits.dial_sockets_max, "n{node}.{shard} has {sockets} sockets");
+        for conn in slot.conns.keys() {
+            let waiting = slot.shard.outgoing(*conn).len();
+            assert!(waiting <= limits.outgoing_bytes_max, "n{node}.{shard} {conn} has {waiting}");
+        }
+    }
+
     /// Gives a shard one input and carries out what it wants.
     pub(super) fn input(&mut self, node: usize, shard: usize, input: Input<'_>) {
         let now = self.now;
-        if let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard)) {
+        let Some(host) = self.nodes.get_mut(node) else { return };
+        let now = now + host.ahead;
+        if let Some(slot) = host.shards.get_mut(shard) {
             slot.shard.handle_input(now, input);
             self.drain_shard(node, shard);
         }
@@ -97,9 +127,10 @@ impl Sim {
             };
             match slot.shard.poll_output(&mut slot.send) {
                 Output::Transmit(transmit) => {
-                    let run = slot.send.run(&transmit).to_vec();
+                    let run = slot.send.run(&transmit).chunks(transmit.segment.max(1));
+                    let run: Vec<Vec<u8>> = run.map(<[u8]>::to_vec).collect();
                     let from = self.sender(node, shard, transmit.flow);
-                    for bytes in run.chunks(transmit.segment.max(1)) {
+                    for bytes in run {
                         self.post_datagram(from, transmit.flow.remote, bytes);
                     }
                 }
@@ -118,6 +149,7 @@ impl Sim {
                     }
                 }
                 Output::Timeout(due) => {
+                    self.check_bounds(node, shard);
                     self.sleep(node, shard, due);
                     return;
                 }
@@ -129,16 +161,24 @@ impl Sim {
     /// Puts the shard's deadline into the queue, unless an earlier one is there already.
     fn sleep(&mut self, node: usize, shard: usize, due: Option<Instant>) {
         let now = self.now;
-        let Some((life, slot)) = self
-            .nodes
-            .get_mut(node)
-            .and_then(|node| Some((node.life, node.shards.get_mut(shard)?)))
-        else {
-            return;
-        };
-        assert!(due.is_none_or(|due| due > now), "shard {shard} of node {node} has something due");
+        let Some(host) = self.nodes.get_mut(node) else { return };
+        let (life, ahead) = (host.life, host.ahead);
+        let Some(slot) = host.shards.get_mut(shard) else { return };
+        assert!(
+            due.is_none_or(|due| due > now + ahead),
+            "shard {shard} of node {node} has something due"
+        );
         slot.due = due;
-        if let Some(due) = due.map(|due| due.max(now))
+        self.arm(node, life, shard);
+    }
+
+    /// Puts a wake-up into the queue for when the shard's deadline comes by its host's clock.
+    pub(super) fn arm(&mut self, node: usize, life: u32, shard: usize) {
+        let now = self.now;
+        let Some(host) = self.nodes.get_mut(node) else { return };
+        let ahead = host.ahead;
+        if let Some(slot) = host.shards.get_mut(shard)
+            && let Some(due) = slot.due.map(|due| due.checked_sub(ahead).unwrap_or(now).max(now))
             && slot.armed.is_none_or(|armed| due < armed)
         {
             slot.armed = Some(due);
@@ -148,16 +188,14 @@ impl Sim {
 
     fn wake_shard(&mut self, node: usize, shard: usize) {
         let (start, now) = (self.start, self.now);
-        let Some(slot) = self.nodes.get_mut(node).and_then(|node| node.shards.get_mut(shard))
-        else {
-            return;
-        };
+        let Some(host) = self.nodes.get_mut(node) else { return };
+        let (life, ahead) = (host.life, host.ahead);
+        let Some(slot) = host.shards.get_mut(shard) else { return };
         if slot.armed.is_some_and(|armed| armed <= now) {
             slot.armed = None;
         }
-        let due = slot.due;
-        if due.is_none_or(|due| now < due) {
-            self.sleep(node, shard, due);
+        if slot.due.is_none_or(|due| now + ahead < due) {
+            self.arm(node, life, shard);
             return;
         }
         slot.spins = if slot.woken == Some(now) { slot.spins + 1 } else { 0 };
@@ -204,59 +242,13 @@ impl Sim {
         self.schedule(now, Event::Bound { node, life, shard, socket, port });
     }
 
-    /// Sends a datagram, or loses it.
-    ///
-    /// What becomes of it depends on the seed, the time and the datagram, and not on what else was
-    /// sent: str0m keeps its streams in a `HashMap`, so packets of sound and picture that it sends
-    /// at one moment come in any order.
-    pub(super) fn post_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let ends = format!("{from} {to}");
-        let at = self.elapsed().as_nanos().to_be_bytes();
-        let (common, length) = identity(bytes);
-        let what = length.map_or("reports".to_owned(), |length| length.to_string());
-        let length = length.unwrap_or_default().to_be_bytes();
-        let seed = self.seed.to_be_bytes();
-        let rank = fnv1a(&[&seed, &at, ends.as_bytes(), &length, common]);
-        let mut fate = Random::new(rank);
-        if self.is_cut(from.ip(), to.ip()) || fate.chance(self.network.loss_per_mille) {
-            self.note(format_args!("udp {from} > {to} {what} lost"));
-            return;
-        }
-        let copies = if fate.chance(self.network.duplicates_per_mille) { 2 } else { 1 };
-        for _ in 0..copies {
-            let at = self.now + self.network.delay + fate.span(self.network.jitter);
-            let event = Event::Datagram { from, to, bytes: bytes.to_vec() };
-            self.schedule_ranked(at, rank, event);
-        }
-    }
-
-    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let (_, length) = identity(bytes);
-        let what = length.map_or("reports".to_owned(), |length| length.to_string());
-        self.note(format_args!("udp {from} > {to} {what}"));
-        let shard = self.nodes.iter().enumerate().find_map(|(index, node)| {
-            let here = node.up && node.ip == to.ip();
-            Some((index, here.then(|| node.shard_at(to.port())).flatten()?))
-        });
-        if let Some((node, shard)) = shard {
-            if !bytes.is_empty() {
-                let flow = Flow { local: to, remote: from };
-                self.input(node, shard, Input::Datagram { flow, bytes, stride: bytes.len() });
-            }
-        } else if let Some(index) = self.surfer_at(to) {
-            self.with_surfer(index, |now, page| page.datagram(now, to, from, bytes));
-        }
-    }
-
-    /// Whose page has a port: pages of one machine have a range each.
-    fn surfer_at(&self, to: SocketAddr) -> Option<usize> {
-        let index = usize::from(to.port().checked_sub(40_001)? / PORTS_PER_PAGE);
-        self.surfers.get(index).filter(|surfer| surfer.ip == to.ip()).map(|_| index)
-    }
-
     fn post_message(&mut self, node: usize, shard: usize, to: ShardId, message: ShardMessage) {
         let target = usize::from(to.0);
         assert_ne!(target, shard, "a shard does not post to itself");
+        let lost = self.letters_lost_per_mille;
+        if message.may_be_lost() && self.dice(&[node, shard, target, 1]).chance(lost) {
+            return;
+        }
         let delay = self.dice(&[node, shard, target]).span(Duration::from_micros(200));
         let at = self.now + delay;
         // First in, first out between two shards, whatever the delay.
@@ -266,24 +258,6 @@ impl Sim {
         let life = self.nodes.get(node).map_or(0, |node| node.life);
         let from = ShardId(u16::try_from(shard).expect("a node has few shards"));
         self.schedule(at, Event::Message { node, life, shard: target, from, message });
-    }
-
-    fn resolve(&mut self, node: usize, shard: usize, lookup: LookupId, host: &str) {
-        let addrs = match host.parse() {
-            Ok(addr) => vec![addr],
-            Err(_) if self.nameless.contains(host) => Vec::new(),
-            Err(_) => self
-                .nodes
-                .iter()
-                .filter(|node| node.plan.name == host)
-                .map(|node| node.ip)
-                .collect(),
-        };
-        self.note(format_args!("n{node}.{shard} resolves {host}: {addrs:?}"));
-        let latency = self.latency(&mut self.dice(&[node, shard]));
-        let at = self.now + latency + self.lookup_delay;
-        let life = self.nodes.get(node).map_or(0, |node| node.life);
-        self.schedule(at, Event::Resolved { node, life, shard, lookup, addrs });
     }
 
     fn close_shard(&mut self, node: usize, shard: usize, conn: ConnId, how: Linger) {
@@ -324,7 +298,7 @@ impl Sim {
             match surfer.page.poll() {
                 page::Output::Write(bytes) => surfer.backlog.extend(bytes),
                 page::Output::Datagram(datagram) => {
-                    self.post_datagram(datagram.local, datagram.remote, &datagram.bytes);
+                    self.post_datagram(datagram.local, datagram.remote, datagram.bytes);
                 }
                 page::Output::Timeout(due) => {
                     if let Some(due) = due.map(|due| due.max(self.now))
@@ -353,17 +327,4 @@ fn headline(message: &Message) -> String {
     let text = |key: &str| event.and_then(|event| event.get(key)?.as_str()).unwrap_or_default();
     let parts = [&message.name, text("name"), text("type"), text("status"), text("info")];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// What two runs have in common of a datagram: of RTP the sequence number, timestamp and SSRC, of
-/// RTCP not even the length, of anything else its type. Header extensions and reports carry wall
-/// time, compound reports come in any order and tell of packets that were sent in any order, and
-/// STUN carries what depends on it.
-fn identity(bytes: &[u8]) -> (&[u8], Option<usize>) {
-    let (common, length) = match bytes {
-        [0x80..0xc0, 192..=223, ..] => (0, None),
-        [0x80..0xc0, ..] => (12, Some(bytes.len())),
-        _ => (2, Some(bytes.len())),
-    };
-    (bytes.get(..common).unwrap_or(bytes), length)
 }

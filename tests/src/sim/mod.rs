@@ -9,10 +9,13 @@ pub mod crypto;
 mod drive;
 mod errors;
 mod fetch;
+mod host;
+mod network;
 mod node;
 pub(crate) mod oracle;
 pub mod random;
 pub mod scenario;
+pub mod storm;
 mod tcp;
 mod trace;
 mod vocabulary;
@@ -23,65 +26,21 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_core::{
-    Command, Epoch, Event as Fact, Hangup, Input, LookupId, ShardId, ShardMessage, SocketId,
-};
+use distributary_core::{Hangup, LookupId, ShardId, ShardMessage, SocketId};
 use str0m::config::CryptoProvider;
 
 use self::errors::Errors;
 use self::fetch::Fetch;
+use self::network::Leaving;
 use self::node::Node;
 use self::random::{Random, fnv1a};
 use self::tcp::{Connection, Item};
 use self::trace::Trace;
 use crate::page::Page;
 
+pub use self::network::{Names, Network};
 pub use self::node::{HTTP_PORT, MEDIA_PORT, Plan, WS_PORT};
 pub use self::trace::Trace as Record;
-
-/// What the network does to what it carries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
-    /// Least time from one host to another.
-    pub delay: Duration,
-    /// What comes on top, by chance; datagrams overtake each other within it.
-    pub jitter: Duration,
-    /// Datagrams in a thousand that get lost. TCP gets as many stalls.
-    pub loss_per_mille: u16,
-    /// Datagrams in a thousand that arrive twice.
-    pub duplicates_per_mille: u16,
-    /// Largest piece that TCP hands over.
-    pub chunk_max: usize,
-    /// Bytes of a TCP direction that may be under way.
-    pub window: usize,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self {
-            delay: Duration::from_millis(10),
-            jitter: Duration::from_millis(2),
-            loss_per_mille: 0,
-            duplicates_per_mille: 0,
-            chunk_max: 1460,
-            window: 64 * 1024,
-        }
-    }
-}
-
-impl Network {
-    /// A bad day: 3 % loss, much jitter, duplicates, and TCP in crumbs.
-    pub fn rough() -> Self {
-        Self {
-            delay: Duration::from_millis(30),
-            jitter: Duration::from_millis(25),
-            loss_per_mille: 30,
-            duplicates_per_mille: 5,
-            chunk_max: 200,
-            window: 16 * 1024,
-        }
-    }
-}
 
 /// How long a dialer waits for a host that does not answer.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
@@ -136,18 +95,29 @@ pub struct Sim {
     connections: Vec<Connection>,
     ports_used: u16,
     posted: BTreeMap<(usize, usize, usize), Instant>,
+    /// Ways that nothing passes: from, to.
     cut: BTreeSet<(IpAddr, IpAddr)>,
+    /// What was sent at this moment.
+    leaving: Vec<Leaving>,
+    /// Until when the way from one address to another is taken.
+    busy: BTreeMap<(IpAddr, IpAddr), Instant>,
     nameless: BTreeSet<String>,
     srtp: crypto::Srtp,
     /// What the network does from now on.
     pub network: Network,
+    /// What name servers answer from now on.
+    pub names: Names,
     /// What a look-up takes on top of the way there and back.
     pub lookup_delay: Duration,
     /// How many of the next sockets cannot be had.
     pub binds_refused: u32,
+    /// Messages between shards in a thousand that get lost, of those that may be.
+    pub letters_lost_per_mille: u16,
     steps: u64,
     errors: Errors,
     trace: Trace,
+    /// The command that shows this run again, if there is one.
+    replay: Option<String>,
 }
 
 impl Sim {
@@ -170,50 +140,25 @@ impl Sim {
             ports_used: 0,
             posted: BTreeMap::new(),
             cut: BTreeSet::new(),
+            leaving: Vec::new(),
+            busy: BTreeMap::new(),
             nameless: BTreeSet::new(),
             srtp: crypto::Srtp::Null,
             network: Network::default(),
+            names: Names::default(),
             lookup_delay: Duration::ZERO,
             binds_refused: 0,
+            letters_lost_per_mille: 0,
             steps: 0,
             errors: Errors::listen(),
             trace: Trace::default(),
+            replay: None,
         }
     }
 
     /// Lets browsers use this protection from now on; nodes have theirs in their [`Plan`].
     pub fn set_srtp(&mut self, srtp: crypto::Srtp) {
         self.srtp = srtp;
-    }
-
-    /// Adds a node and starts it. Answers with its number.
-    pub fn add_node(&mut self, plan: Plan) -> usize {
-        let index = self.nodes.len();
-        self.nodes.push(Node::new(plan, node::address(index)));
-        self.start_node(index);
-        index
-    }
-
-    /// Starts a node that is not running, with nothing remembered.
-    pub fn start_node(&mut self, index: usize) {
-        let epoch = Epoch { instant: self.now, unix: UNIX_AT_START + (self.now - self.start) };
-        let shards = self.nodes.get(index).map_or(0, |node| usize::from(node.plan.shards));
-        let seeds: Vec<[u8; 32]> = (0..shards).map(|_| self.random.seed()).collect();
-        let Some(node) = self.nodes.get_mut(index) else { return };
-        node.start(epoch, seeds.into_iter());
-        self.note(format_args!("n{index} starts"));
-        for shard in 0..shards {
-            self.drain_shard(index, shard);
-        }
-    }
-
-    /// Ends a node's process at once: its kernel resets what was open and refuses what comes.
-    pub fn kill_node(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
-        node.up = false;
-        node.shards.clear();
-        self.note(format_args!("n{index} dies"));
-        self.reset_connections(index);
     }
 
     /// Opens a page that connects to a node's WebSocket. Answers with its number.
@@ -228,7 +173,7 @@ impl Sim {
         let number = u32::try_from(index + 1).expect("a simulation has few browsers");
         let crypto: Arc<CryptoProvider> = crypto::provider(self.srtp);
         self.surfers.push(Surfer {
-            page: Page::new(self.now, number, crypto),
+            page: Page::new(self.start, number, crypto),
             ip,
             ports_used: PORTS_PER_PAGE * u16::try_from(index).expect("a simulation is small"),
             connection: None,
@@ -293,27 +238,6 @@ impl Sim {
         self.seed
     }
 
-    /// How many shards a node that runs has.
-    pub fn shards(&self, index: usize) -> usize {
-        self.nodes.get(index).map_or(0, |node| node.shards.len())
-    }
-
-    /// Whether a node runs.
-    pub fn is_up(&self, index: usize) -> bool {
-        self.nodes.get(index).is_some_and(|node| node.up)
-    }
-
-    /// Lets nothing pass between two addresses, or everything again.
-    pub fn set_cut(&mut self, a: IpAddr, b: IpAddr, cut: bool) {
-        let pair = (a.min(b), a.max(b));
-        self.note(format_args!("{a} and {b} {}", if cut { "parted" } else { "joined" }));
-        if cut {
-            self.cut.insert(pair);
-        } else {
-            self.cut.remove(&pair);
-        }
-    }
-
     /// Makes a name unknown, or known again.
     pub fn set_nameless(&mut self, name: &str, nameless: bool) {
         if nameless {
@@ -323,31 +247,14 @@ impl Sim {
         }
     }
 
-    /// A node's address.
-    pub fn node_ip(&self, index: usize) -> IpAddr {
-        self.nodes.get(index).expect("the node was added").ip
-    }
-
     /// A browser's address.
     pub fn page_ip(&self, index: usize) -> IpAddr {
         self.surfers.get(index).expect("the page was opened").ip
     }
 
-    /// What a node's shards reported, in order.
-    pub fn facts(&self, index: usize) -> &[(Duration, ShardId, Fact)] {
-        &self.nodes.get(index).expect("the node was added").events
-    }
-
-    /// Tells every shard of a node something as its operator.
-    pub fn command(&mut self, index: usize, command: Command) {
-        for shard in 0..self.nodes.get(index).map_or(0, |node| node.shards.len()) {
-            self.input(index, shard, Input::Command(command.clone()));
-        }
-    }
-
     /// Sends a datagram from any address: what an attacker would.
     pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.post_datagram(from, to, bytes);
+        self.post_datagram(from, to, bytes.to_vec());
     }
 
     /// Time since the world began.
@@ -355,9 +262,19 @@ impl Sim {
         self.now - self.start
     }
 
+    /// Says which command shows this run again, for whoever sees it fail.
+    pub fn set_replay(&mut self, command: String) {
+        self.replay = Some(command);
+    }
+
     /// Writes down what happens from now on, for somebody who watches.
     pub fn show(&mut self) {
         self.trace.live = true;
+    }
+
+    /// Keeps a line of every datagram too.
+    pub fn trace_datagrams(&mut self) {
+        self.trace.datagrams = true;
     }
 
     /// Events so far.
@@ -370,7 +287,7 @@ impl Sim {
         &self.trace
     }
 
-    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(in crate::sim) fn note(&mut self, what: std::fmt::Arguments<'_>) {
         self.trace.note(self.now - self.start, what);
     }
 
@@ -383,10 +300,6 @@ impl Sim {
         self.queue.insert((at.max(self.now), rank, self.ordinal), event);
     }
 
-    fn is_cut(&self, a: IpAddr, b: IpAddr) -> bool {
-        self.cut.contains(&(a.min(b), a.max(b)))
-    }
-
     /// Dice for one thing that happens now, named by `of`. What they show depends on nothing else:
     /// how often others were thrown before can differ by the order within one moment, which str0m
     /// leaves to the order of a hash map.
@@ -395,23 +308,28 @@ impl Sim {
         let of: Vec<u8> = of.iter().flat_map(|part| part.to_be_bytes()).collect();
         Random::new(fnv1a(&[&self.seed.to_be_bytes(), &now, &of]))
     }
+}
 
-    fn latency(&self, dice: &mut Random) -> Duration {
-        self.network.delay + dice.span(self.network.jitter)
-    }
+/// The command that shows a run again.
+fn replay(run: &str) -> String {
+    format!("cargo run --release -p distributary-tests --bin sim -- {run} --trace")
 }
 
 /// Some moment, the same in every run: 2026-01-01.
 const UNIX_AT_START: Duration = Duration::from_secs(1_767_225_600);
 
 impl Drop for Sim {
-    /// Tells a failed test's reader how it came to this.
+    /// Tells a failed run's reader how it came to this, or how to see that.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.trace.settle();
-            let (lines, more) = self.trace.tail(60);
-            let mut text = lines.join("\n");
-            text.push_str(&format!("\n(and {more} more)\nseed {}\n", self.seed));
+            let text = self.replay.take().map(|command| format!("again: {command}\n"));
+            let text = text.unwrap_or_else(|| {
+                let lines = self.trace.lines();
+                let late = lines.len().saturating_sub(60);
+                let text = lines.skip(late).collect::<Vec<_>>().join("\n");
+                format!("{text}\nseed {}\n", self.seed)
+            });
             // A report that cannot be written is no reason to fail in another way.
             let _ = std::io::stderr().write_all(text.as_bytes());
         }

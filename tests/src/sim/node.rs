@@ -78,6 +78,14 @@ pub(super) struct Node {
     pub(super) ip: IpAddr,
     pub(super) life: u32,
     pub(super) up: bool,
+    /// Whether the machine has no power: it does not even say that nobody listens.
+    pub(super) dark: bool,
+    /// How far the host's clock is ahead of the world's.
+    pub(super) ahead: Duration,
+    /// How far its calendar is off: a host may believe in any date.
+    pub(super) calendar_ahead: Duration,
+    /// Until when the host stands still, and datagrams that wait for it since.
+    pub(super) frozen: Option<(Instant, usize)>,
     pub(super) shards: Vec<Slot>,
     pub(super) events: Vec<(Duration, ShardId, Event)>,
     pub(super) config: Arc<Config>,
@@ -107,13 +115,26 @@ pub(super) struct Slot {
 impl Node {
     pub(super) fn new(plan: Plan, ip: IpAddr) -> Self {
         let config = Arc::new(config(&plan, ip));
-        Self { plan, ip, life: 0, up: false, shards: Vec::new(), events: Vec::new(), config }
+        Self {
+            plan,
+            ip,
+            life: 0,
+            up: false,
+            dark: false,
+            ahead: Duration::ZERO,
+            calendar_ahead: Duration::ZERO,
+            frozen: None,
+            shards: Vec::new(),
+            events: Vec::new(),
+            config,
+        }
     }
 
     /// Starts it, with one seed a shard.
     pub(super) fn start(&mut self, epoch: Epoch, seeds: impl Iterator<Item = [u8; 32]>) {
         self.life += 1;
         self.up = true;
+        self.dark = false;
         self.shards = (0..self.plan.shards)
             .zip(seeds)
             .map(|(id, seed)| Slot {
@@ -141,8 +162,19 @@ impl Node {
             .map(|listening| listening.service)
     }
 
-    /// Which shard has a socket at a port.
+    /// What was on its disk is lost: it makes itself another certificate.
+    pub(super) fn replace_disk(&mut self) {
+        let mut config = (*self.config).clone();
+        let owner = format!("{} {}", self.plan.name, self.life);
+        config.dtls = crypto::identity(self.plan.srtp, fnv1a(&[owner.as_bytes()]));
+        self.config = Arc::new(config);
+    }
+
+    /// Which shard that runs has a socket at a port.
     pub(super) fn shard_at(&self, port: u16) -> Option<usize> {
+        if !self.up {
+            return None;
+        }
         let media = self.config.media.iter().position(|media| media.port() == port);
         media.or_else(|| self.shards.iter().position(|slot| slot.sockets.contains(&port)))
     }
@@ -166,7 +198,7 @@ fn config(plan: &Plan, ip: IpAddr) -> Config {
         addresses: vec![ip],
         tls: tls(),
         link_roots: Vec::new(),
-        dtls: crypto::certificate(fnv1a(&[plan.name.as_bytes()])),
+        dtls: crypto::identity(plan.srtp, fnv1a(&[plan.name.as_bytes()])),
         crypto: crypto::provider(plan.srtp),
         pages: Pages::default(),
         limits: plan.limits.clone(),

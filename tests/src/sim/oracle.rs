@@ -4,21 +4,35 @@ use std::time::Duration;
 
 use crate::browser::{Browser, Message, Packet, Stream, Track};
 
-/// How far time stamps may be off the clock where one publisher follows another.
-const LEAP_MAX: Duration = Duration::from_secs(1);
+/// What is put down to circumstances.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mercy {
+    /// How far time stamps may be off the clock where one publisher follows another.
+    leap_max: Duration,
+    /// Video packets that a viewer may get before the key frame that it asks for.
+    blind_max: usize,
+}
 
-/// Video packets that a viewer may get before the key frame that it asks for, on a bad network.
-const BLIND_MAX: usize = 450;
+impl Mercy {
+    /// For a network that loses nothing, or one that does.
+    pub(crate) fn of_network(clean: bool) -> Self {
+        Self { leap_max: Duration::from_secs(1), blind_max: if clean { 0 } else { 450 } }
+    }
 
-/// Everything that is wrong with one page's view of the world. `clean` is whether its network
-/// loses nothing.
-pub(crate) fn judge(browser: &Browser, clean: bool) -> Vec<String> {
+    /// For hosts that stood still for so long.
+    pub(super) fn of_a_storm(still: Duration) -> Self {
+        Self { leap_max: Duration::from_secs(3) + still, blind_max: 450 }
+    }
+}
+
+/// Everything that is wrong with one page's view of the world.
+pub(crate) fn judge(browser: &Browser, mercy: &Mercy) -> Vec<String> {
     let mut faults = browser.complaints().to_vec();
     for (id, stream) in browser.streams() {
         faults.extend(order(browser.messages(), id, stream.publishing));
         faults.extend(stream.tracks().values().flat_map(Track::faults));
-        faults.extend(stream.tracks().values().flat_map(leaps));
-        faults.extend(entry(stream, clean));
+        faults.extend(stream.tracks().values().flat_map(|track| leaps(track, mercy)));
+        faults.extend(entry(stream, mercy));
     }
     faults
 }
@@ -55,17 +69,17 @@ fn order(messages: &[Message], id: &str, publishing: bool) -> Option<String> {
 
 /// A viewer's picture begins with a key frame. Where the network loses things, that may be lost
 /// before the viewer could know of it; then it gets another.
-fn entry(stream: &Stream, clean: bool) -> Option<String> {
+fn entry(stream: &Stream, mercy: &Mercy) -> Option<String> {
     let track = stream.track(true).filter(|_| !stream.publishing)?;
     let first = track.packets.iter().min_by_key(|packet| packet.sequence)?;
     let key = first.stamp.is_some_and(|stamp| stamp.key_frame);
-    let blind = if clean { !key } else { track.before_key_frame() > BLIND_MAX };
+    let blind = !key && track.before_key_frame() > mercy.blind_max;
     blind.then(|| format!("{} begins without a key frame", stream.name))
 }
 
 /// Where one publisher follows another, time goes on as the clock does: the packet that took the
 /// shortest way tells how a publisher's time stamps stand to the clock.
-fn leaps(track: &Track) -> Vec<String> {
+fn leaps(track: &Track, mercy: &Mercy) -> Vec<String> {
     let mut ordered: Vec<&Packet> = track.packets.iter().collect();
     ordered.sort_by_key(|packet| packet.sequence);
     let rate = f64::from(track.codec.clock_rate());
@@ -85,7 +99,9 @@ fn leaps(track: &Track) -> Vec<String> {
         }
     }
     let leap = |pair: &[(u32, f64)]| match pair {
-        [(_, before), (publisher, after)] if (after - before).abs() > LEAP_MAX.as_secs_f64() => {
+        [(_, before), (publisher, after)]
+            if (after - before).abs() > mercy.leap_max.as_secs_f64() =>
+        {
             Some(format!("time leaps by {:.3} s where {publisher} begins", after - before))
         }
         _ => None,

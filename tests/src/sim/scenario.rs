@@ -5,7 +5,6 @@
 //! bounds are built into the servers, sockets are the kernel's to refuse, and nothing is parted.
 //! All others are in [`crate::scenario`].
 
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use distributary_core::{Event, Limits};
@@ -71,13 +70,14 @@ pub fn title(seed: u64) -> String {
 }
 
 /// Plays the seed's scenario through, on stdout too if `show` is set, and panics where something
-/// is wrong. Answers with the hash of the trace and with the number of steps.
-pub fn run(seed: u64, show: bool) -> (u64, u64) {
-    let _hint = Hint(seed);
+/// is wrong. Answers with the hash of the trace, the number of steps,
+/// and the time that it took in the simulation.
+pub fn run(seed: u64, show: bool) -> (u64, u64, Duration) {
     let (name, clear, shards) = decode(seed);
     let mut courses = shared::<Sim>().into_iter().chain(SIMULATED);
     let (_, course) = courses.find(|(other, _)| *other == name).expect("it has a course");
     let mut sim = Sim::new(seed);
+    sim.set_replay(super::replay(&format!("--seed {seed}")));
     if !clear {
         sim.network = Network::rough();
     }
@@ -87,7 +87,7 @@ pub fn run(seed: u64, show: bool) -> (u64, u64) {
     let mut stage = Stage::new(sim, shards);
     course(&mut stage);
     stage.finish();
-    (stage.world.trace().hash(), stage.world.steps())
+    (stage.world.trace().hash(), stage.world.steps(), stage.world.elapsed())
 }
 
 fn decode(seed: u64) -> (&'static str, bool, u16) {
@@ -96,23 +96,6 @@ fn decode(seed: u64) -> (&'static str, bool, u16) {
     let name = SCENARIOS.get(index).copied().expect("it is below their number");
     let way = seed / count % 4;
     (name, way.is_multiple_of(2), if way < 2 { 1 } else { 4 })
-}
-
-/// Tells a failed scenario's reader how to see it again.
-struct Hint(u64);
-
-impl Drop for Hint {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self(seed) = self;
-            let text = format!(
-                "{}\ncargo run -p distributary-tests --bin sim -- --seed {seed} --trace\n",
-                title(*seed)
-            );
-            // A report that cannot be written is no reason to fail in another way.
-            let _ = io::stderr().write_all(text.as_bytes());
-        }
-    }
 }
 
 fn slow_names(stage: &mut Stage<Sim>) {

@@ -96,8 +96,9 @@ impl Sim {
         let from = SocketAddr::new(self.node_ip(node), 20_000 + self.ports_used % 10_000);
         self.note(format_args!("n{node}.{shard} dials {to} as {conn}"));
         let end = self.shard_end(node, shard, conn);
-        let answers = self.nodes.iter().any(|node| node.ip == to.ip());
-        let reachable = answers && !self.is_cut(from.ip(), to.ip());
+        let answers = self.nodes.iter().any(|node| node.ip == to.ip() && !node.dark);
+        let cut = self.is_cut(from.ip(), to.ip()) || self.is_cut(to.ip(), from.ip());
+        let reachable = answers && !cut;
         if let Some(connection) = reachable.then(|| self.dial(end, from, to)).flatten() {
             if let Some(slot) = self.slot(node, shard) {
                 slot.conns.insert(conn, (connection, 0));
@@ -173,7 +174,9 @@ impl Sim {
     pub(super) fn tcp_arrives(&mut self, connection: usize, side: usize) {
         let now = self.now;
         let Some([a, b]) = self.connections.get(connection).map(|c| c.addrs) else { return };
-        let cut = self.is_cut(a.ip(), b.ip());
+        let (from, to) = if side == 0 { (b, a) } else { (a, b) };
+        let dark = self.nodes.iter().any(|node| node.ip == to.ip() && node.dark);
+        let cut = dark || self.is_cut(from.ip(), to.ip());
         let Some(way) = self.way(connection, side) else { return };
         way.armed = false;
         if cut {
@@ -212,7 +215,12 @@ impl Sim {
             }
             End::Page(page) => self.tcp_deliver_page(page, flow, item, (connection, side)),
             End::Fetch(fetch) => self.tcp_deliver_fetch(fetch, item, (connection, side)),
-            End::Shard { .. } | End::Gone => {}
+            // The host is back from the dark and knows nothing of this.
+            End::Shard { .. } => {
+                self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
+                self.forget(connection, side);
+            }
+            End::Gone => {}
         }
     }
 
@@ -343,6 +351,24 @@ impl Sim {
         let (ended, queued) = (way.ended, way.queue.len());
         let mut dice = self.dice(&[connection, side, queued, waiting]);
         if ended || room == 0 { 0 } else { 1 + dice.below(room) }
+    }
+
+    /// On which host an end of a connection is, if on a node's.
+    pub(super) fn host_of(&self, connection: usize, side: usize) -> Option<usize> {
+        match self.connections.get(connection)?.ends.get(side)? {
+            End::Shard { node, .. } => Some(*node),
+            End::Page(_) | End::Fetch(_) | End::Gone => None,
+        }
+    }
+
+    /// Resets the WebSocket of a page, at both ends.
+    pub fn break_page(&mut self, page: usize) {
+        self.note(format_args!("p{page}'s TCP breaks"));
+        let connection = self.surfers.get(page).and_then(|surfer| surfer.connection);
+        if let Some((connection, _)) = connection {
+            self.tcp_send(connection, 0, Item::End(Hangup::Reset));
+            self.tcp_send(connection, 1, Item::End(Hangup::Reset));
+        }
     }
 
     /// What a kernel does with the connections of a process that died.
