@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::media::PeerFault;
 use crate::message::{Message, ToConnection, ToMedia, ToNode};
 use crate::outbox::Ctx;
-use crate::signal::{self, Greeting, Request, Status};
+use crate::signal::{self, Greeting, Info, Request, Status};
 use crate::timers::{Timers, earlier};
 
 mod balancer;
@@ -54,12 +54,15 @@ pub(crate) struct Node {
     last_peer: u64,
     last_stream: u64,
     last_play: u64,
+    last_session: u64,
     cpu_percent: u8,
 }
 
 /// One signaling connection.
 #[derive(Debug)]
 struct SessionEntry {
+    /// How many sessions came before it.
+    ordinal: u64,
     remote: SocketAddr,
     /// The node that opened it, if it is a link.
     link: Option<String>,
@@ -113,6 +116,7 @@ impl Node {
             last_peer: 0,
             last_stream: 0,
             last_play: 0,
+            last_session: 0,
             cpu_percent: 0,
         }
     }
@@ -166,7 +170,10 @@ impl Node {
 
     fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: &Greeting) {
         let link = greeting.link.as_ref().map(|tag| tag.node.clone());
-        self.sessions.insert(session, SessionEntry { remote, link, media: BTreeMap::new() });
+        self.last_session += 1;
+        let ordinal = self.last_session;
+        let entry = SessionEntry { ordinal, remote, link, media: BTreeMap::new() };
+        self.sessions.insert(session, entry);
     }
 
     fn request(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: Request) {
@@ -183,7 +190,7 @@ impl Node {
             Request::Stop { media_session } => self.stop(ctx, session, &media_session),
             Request::Available { media_session, name } => {
                 let playable = self.find_playable(&name).is_some();
-                let refusal = (!playable).then_some(signal::Info::StreamNotFound);
+                let refusal = (!playable).then_some(Info::StreamNotFound);
                 say(ctx, session, signal::available(&media_session, refusal));
             }
             Request::StreamEvent { media_session, kind, payload } => {
@@ -343,4 +350,19 @@ fn say(ctx: &mut Ctx<'_>, session: SessionId, text: String) {
 
 fn say_status(ctx: &mut Ctx<'_>, session: SessionId, status: Status<'_>) {
     say(ctx, session, signal::status(status));
+}
+
+/// Why the media path of a publisher or a viewer failed, in the words of the dialogue.
+fn reason(fault: &PeerFault) -> Info {
+    match fault {
+        PeerFault::Sdp(_) => Info::BadOffer,
+        PeerFault::NoCommonCodecs => Info::NoCommonCodecs,
+        PeerFault::IceTimeout => Info::IceTimeout,
+        PeerFault::ConsentLost | PeerFault::Gone => Info::KeepAlive,
+        PeerFault::Dtls => Info::Dtls,
+        PeerFault::Fingerprint => Info::DtlsFingerprint,
+        PeerFault::RtpSilence => Info::RtpActivity,
+        PeerFault::Exhausted(_) => Info::TooManyStreams,
+        PeerFault::Internal(_) => Info::Failed,
+    }
 }

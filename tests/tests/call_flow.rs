@@ -13,6 +13,9 @@ use distributary_tests::process::{Runtime, Server};
 use distributary_tests::world::{Party, Seen};
 use serde_json::{Value, json};
 
+/// What is published.
+const NAME: &str = "3244";
+
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
@@ -108,7 +111,7 @@ fn ended(id: &str, status: &str, info: &str) -> Value {
 
 fn call_flow(runtime: Runtime, shape: Shape) {
     let mut cdn = Cdn::start(runtime);
-    let name = "3244";
+    let name = NAME;
 
     // 1, 2: createSession() is followed by ESTABLISHED.
     let home = cdn.pages.open(cdn.origin.addr("ws")).unwrap();
@@ -158,17 +161,24 @@ fn call_flow(runtime: Runtime, shape: Shape) {
     });
     cdn.expect(away, 3 + asked, "notifyStreamEvent", &word);
 
+    stopping(&mut cdn, &publisher, &viewer, asked, shape);
+}
+
+/// The rest of the flow; the viewer's page had so many replies to its questions.
+fn stopping(cdn: &mut Cdn, publisher: &Party, viewer: &Party, asked: usize, shape: Shape) {
+    let (home, away) = (publisher.page, viewer.page);
+
     // 13, 14: stop() is followed by STOPPED.
-    cdn.pages.stop(&viewer);
-    cdn.reaches(&viewer, "STOPPED");
+    cdn.pages.stop(viewer);
+    cdn.reaches(viewer, "STOPPED");
     let stopped = ended(&viewer.id, "STOPPED", "Stopped by user");
     cdn.expect(away, 4 + asked, "notifyStreamStatusEvent", &stopped);
 
     // 15, 16: stop() of the publisher is followed by UNPUBLISHED; who still plays hears why.
-    let last = cdn.pages.play(away, name, shape).unwrap();
+    let last = cdn.pages.play(away, NAME, shape).unwrap();
     cdn.reaches(&last, "PLAYING");
-    cdn.pages.stop(&publisher);
-    cdn.reaches(&publisher, "UNPUBLISHED");
+    cdn.pages.stop(publisher);
+    cdn.reaches(publisher, "UNPUBLISHED");
     let unpublished = ended(&publisher.id, "UNPUBLISHED", "Stopped by user");
     cdn.expect(home, 3, "notifyStreamStatusEvent", &unpublished);
     cdn.reaches(&last, "FAILED");

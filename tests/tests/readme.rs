@@ -142,29 +142,6 @@ fn every_fuzz_target_is_named() {
     }
 }
 
-/// The map of core says what its parts do not know of each other.
-#[test]
-fn the_parts_of_core_depend_on_each_other_as_the_map_says() {
-    for (part, unknown) in [
-        ("config", &["cdn", "media", "signal", "stream", "shard"][..]),
-        ("stream", &["cdn", "media", "signal", "shard"]),
-        ("media", &["cdn", "signal", "stream", "shard"]),
-        ("signal", &["cdn", "stream", "shard"]),
-        ("cdn", &["shard"]),
-    ] {
-        let mut files = vec![root().join(format!("core/src/{part}.rs"))];
-        files.extend(rust_files(&root().join("core/src").join(part)));
-        for file in files {
-            let text = fs::read_to_string(&file).expect("sources are UTF-8");
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for name in unknown {
-                let path = format!("crate::{name}::");
-                assert!(!text.contains(&path), "{} names {path}", file.display());
-            }
-        }
-    }
-}
-
 const FINGERPRINT: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 // --- commands ---
@@ -363,15 +340,6 @@ fn root() -> PathBuf {
 
 fn path() -> PathBuf {
     root().join("README.md")
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the folder exists");
-    let paths = entries.map(|entry| entry.expect("readable").path());
-    paths
-        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .collect()
 }
 
 /// A folder that goes with its test.

@@ -1,6 +1,6 @@
 //! Playing: from the wish to the end.
 
-use super::{MediaSession, Node, PeerUse, PlayId, Timer, say, say_status};
+use super::{MediaSession, Node, PeerUse, PlayId, Timer, reason, say, say_status};
 use crate::id::{PeerId, SessionId, StreamId};
 use crate::media::PeerFault;
 use crate::message::{Answer, Message, ToMedia};
@@ -125,7 +125,7 @@ impl Node {
 
     pub(super) fn play_failed(&mut self, ctx: &mut Ctx<'_>, id: PlayId, fault: &PeerFault) {
         tracing::debug!(play = id.0, %fault, "play failed");
-        self.end_play(ctx, id, "FAILED", Info::from(fault));
+        self.end_play(ctx, id, "FAILED", reason(fault));
     }
 
     /// The stream did not come in time.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::stream::{Publisher, Source, Stream};
-use super::{MediaSession, Node, PeerUse, Timer, say, say_status};
+use super::{MediaSession, Node, PeerUse, Timer, reason, say, say_status};
 use crate::id::{SessionId, StreamId};
 use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
@@ -85,7 +85,11 @@ impl Node {
             let same = stream.owner == owner && stream.link.is_some() == link.is_some();
             let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
             // A node that dials anew has given its old link up, even if we have not noticed yet.
-            let redialed = link.is_some() && stream.link == link;
+            // What the old one still has to say comes too late then.
+            let holder = stream.publisher.as_ref().map(|publisher| publisher.session);
+            let holder = holder.and_then(|holder| self.sessions.get(&holder));
+            let newer = holder.is_none_or(|holder| holder.ordinal <= entry.ordinal);
+            let redialed = link.is_some() && stream.link == link && newer;
             if !same || !(lost || redialed) {
                 return Err(Info::NameInUse);
             }
@@ -211,7 +215,7 @@ impl Node {
         fault: &PeerFault,
     ) {
         tracing::debug!(stream = id.0, %fault, "publication failed");
-        self.end_publication(ctx, id, "FAILED", Info::from(fault));
+        self.end_publication(ctx, id, "FAILED", reason(fault));
         self.lose_publisher(ctx, id);
     }
 

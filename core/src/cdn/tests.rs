@@ -18,9 +18,13 @@ use crate::stream::{Connection, Incoming};
 use crate::tests::Bench;
 
 mod balancing;
+mod choosing;
 mod links;
+mod model;
 mod playing;
 mod publishing;
+mod random;
+mod redialing;
 mod reloading;
 
 /// A node of one shard, and all that it speaks to.

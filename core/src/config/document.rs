@@ -249,7 +249,142 @@ mod tests {
         assert_eq!(error, "loadbalancing.xml:17: expected at most 16 levels of elements");
     }
 
+    /// How one character is written.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Spelling {
+        /// As it is, where that is possible.
+        Plain,
+        Decimal,
+        Hexadecimal,
+    }
+
+    type Written = Vec<(char, Spelling)>;
+
+    fn written() -> impl Strategy<Value = Written> {
+        let character = prop::sample::select("ab1 é😀&<>\"'\n;#".chars().collect::<Vec<_>>());
+        let spelling = prop_oneof![
+            6 => Just(Spelling::Plain),
+            1 => Just(Spelling::Decimal),
+            1 => Just(Spelling::Hexadecimal),
+        ];
+        prop::collection::vec((character, spelling), 0..8)
+    }
+
+    fn spell(character: char, spelling: Spelling) -> String {
+        let named = [('&', "amp"), ('<', "lt"), ('>', "gt"), ('"', "quot"), ('\'', "apos")];
+        match (spelling, named.iter().find(|(c, _)| *c == character)) {
+            (Spelling::Decimal, _) => format!("&#{};", u32::from(character)),
+            (Spelling::Hexadecimal, _) => format!("&#x{:x};", u32::from(character)),
+            (Spelling::Plain, Some((_, name))) => format!("&{name};"),
+            (Spelling::Plain, None) => character.to_string(),
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    struct Node {
+        name: String,
+        attributes: Vec<(String, Written)>,
+        /// What stands between the words of its start tag.
+        gap: &'static str,
+        quote: char,
+        parts: Vec<Part>,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Part {
+        Text(Written),
+        CData(String),
+        /// A comment or an instruction, which mean nothing.
+        Aside(String),
+        Child(Node),
+    }
+
+    fn node() -> impl Strategy<Value = Node> {
+        let alone = node_of(part().boxed());
+        alone.prop_recursive(4, 40, 5, |inner| {
+            node_of(prop_oneof![part(), inner.prop_map(Part::Child)].boxed())
+        })
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        prop_oneof![
+            written().prop_map(Part::Text),
+            "[a<>&; \n]{0,6}".prop_map(Part::CData),
+            "<!--[a<>&\n]{0,6}-->".prop_map(Part::Aside),
+            "<\\?p[a \n]{0,4}\\?>".prop_map(Part::Aside),
+        ]
+    }
+
+    fn node_of(part: BoxedStrategy<Part>) -> BoxedStrategy<Node> {
+        let attributes = prop::collection::btree_map("[a-zé][a-z0-9.-]{0,3}", written(), 0..4);
+        (
+            "[a-zé_][a-z0-9._-]{0,5}",
+            attributes,
+            prop::sample::select(vec![" ", "\n", " \n\t"]),
+            prop::sample::select(vec!['"', '\'']),
+            prop::collection::vec(part, 0..5),
+        )
+            .prop_map(|(name, attributes, gap, quote, parts)| {
+                let attributes = attributes.into_iter().collect();
+                Node { name, attributes, gap, quote, parts }
+            })
+            .boxed()
+    }
+
+    /// Writes an element; what it is to be read as.
+    fn write(node: &Node, out: &mut String) -> Element {
+        let Node { name, gap, quote, .. } = node;
+        let line = 1 + out.matches('\n').count();
+        out.push_str(&format!("<{name}"));
+        let mut attributes = Vec::new();
+        for (key, value) in &node.attributes {
+            let text: String = value.iter().map(|(c, how)| spell(*c, *how)).collect();
+            out.push_str(&format!("{gap}{key}={quote}{text}{quote}"));
+            // XML 1.0, section 3.3.3: a line end in a value is a space, unless it is a reference.
+            let read = value.iter().map(|(c, how)| match (c, how) {
+                ('\n', Spelling::Plain) => ' ',
+                (c, _) => *c,
+            });
+            attributes.push((key.clone(), read.collect()));
+        }
+        let (mut children, mut text) = (Vec::new(), String::new());
+        if node.parts.is_empty() {
+            out.push_str("/>");
+        } else {
+            out.push_str(&format!("{}>", if *quote == '"' { gap } else { "" }));
+            for part in &node.parts {
+                match part {
+                    Part::Text(written) => {
+                        text.extend(written.iter().map(|(c, _)| *c));
+                        out.extend(written.iter().map(|(c, how)| spell(*c, *how)));
+                    }
+                    Part::CData(raw) => {
+                        text.push_str(raw);
+                        out.push_str(&format!("<![CDATA[{raw}]]>"));
+                    }
+                    Part::Aside(aside) => out.push_str(aside),
+                    Part::Child(child) => children.push(write(child, out)),
+                }
+            }
+            out.push_str(&format!("</{name}>"));
+        }
+        Element { name: name.clone(), line, attributes, children, text: text.trim().to_owned() }
+    }
+
     proptest! {
+        #[test]
+        fn documents_are_read_as_they_were_meant(
+            node in node(),
+            before in "(\u{feff})?(<\\?xml version=\"1.0\"\\?>)?[ \n]{0,2}(<!--[a\n]{0,3}-->)?",
+            windows: bool,
+        ) {
+            let mut text = before;
+            let expected = write(&node, &mut text);
+            // Line ends are one character each, whoever's they are (XML 1.0, section 2.11).
+            let text = if windows { text.replace('\n', "\r\n") } else { text };
+            prop_assert_eq!(read(&text), Ok(expected), "{}", text);
+        }
+
         #[test]
         fn arbitrary_text_never_panics(text in "(?s).{0,200}") {
             let _ = read(&text);

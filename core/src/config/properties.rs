@@ -82,7 +82,7 @@ mod tests {
 
     fn pairs(text: &str) -> Vec<(String, String, usize)> {
         let line = |property: &Property| {
-            (1..100)
+            (1..1000)
                 .find(|&line| property.place == Place::property(line, &property.key))
                 .expect("every property has a line")
         };
@@ -144,16 +144,120 @@ mod tests {
         }
     }
 
-    /// A key or value with every character escaped that means something to the syntax.
-    fn escaped(text: &str) -> String {
-        let mut out = String::new();
-        for character in text.chars() {
-            if matches!(character, '\\' | ' ' | ':' | '=' | '#' | '!') {
-                out.push('\\');
+    /// How one character of a key or value is written.
+    #[derive(Clone, Copy, Debug)]
+    enum Spelling {
+        /// As it is, where that is possible.
+        Plain,
+        /// With a backslash before it, or by its letter.
+        Backslash,
+        /// By its number.
+        Number,
+        /// At the start of a line that continues the one before.
+        Continued(&'static str),
+    }
+
+    fn spelling() -> impl Strategy<Value = Spelling> {
+        prop_oneof![
+            8 => Just(Spelling::Plain),
+            2 => Just(Spelling::Backslash),
+            2 => Just(Spelling::Number),
+            1 => prop::sample::select(vec!["\n", "\r\n", "\r\t ", "\n   \x0c"])
+                .prop_map(Spelling::Continued),
+        ]
+    }
+
+    /// Writes a character; `means` tells whether it would mean something where it stands.
+    fn spell(character: char, spelling: Spelling, means: bool) -> String {
+        let letter = match character {
+            '\t' => Some('t'),
+            '\n' => Some('n'),
+            '\r' => Some('r'),
+            '\x0c' => Some('f'),
+            _ => None,
+        };
+        match (spelling, letter) {
+            // The reader knows no pairs of surrogates.
+            (Spelling::Number, _) if character.len_utf16() == 1 => {
+                format!("\\u{:04x}", u32::from(character))
             }
-            out.push(character);
+            (Spelling::Continued(end), _) => {
+                let means = means || character == ' ';
+                format!("\\{end}{}", spell(character, Spelling::Backslash, means))
+            }
+            (_, Some(letter)) => format!("\\{letter}"),
+            // Before a letter or a digit a backslash would be another escape, or none.
+            (Spelling::Backslash, None) if character.is_ascii_punctuation() => {
+                format!("\\{character}")
+            }
+            (_, None) if means => format!("\\{character}"),
+            (_, None) => character.to_string(),
         }
-        out
+    }
+
+    /// A text, and how each of its characters is written.
+    type Written = Vec<(char, Spelling)>;
+
+    fn written(characters: &'static str, most: usize) -> impl Strategy<Value = Written> {
+        let character = prop::sample::select(characters.chars().collect::<Vec<_>>());
+        prop::collection::vec((character, spelling()), 0..most)
+    }
+
+    #[derive(Clone, Debug)]
+    enum Line {
+        Pair {
+            indent: &'static str,
+            key: Written,
+            separator: &'static str,
+            value: Written,
+        },
+        /// A comment or a blank line.
+        Nothing(String),
+    }
+
+    const CHARACTERS: &str = "abu09жä€😀:=#! .\\\t\n\r\x0c\"'";
+
+    fn line() -> impl Strategy<Value = Line> {
+        let separators = vec!["=", ":", " ", "\t", " = ", "\t:\x0c", "  "];
+        let pair = (
+            prop::sample::select(vec!["", " ", "\t \x0c"]),
+            written(CHARACTERS, 10),
+            prop::sample::select(separators),
+            written(CHARACTERS, 16),
+        );
+        prop_oneof![
+            4 => pair.prop_map(|(indent, mut key, separator, value)| {
+                // Where nothing is before it, a separator of white space is indentation.
+                if key.is_empty() {
+                    key.push(('k', Spelling::Plain));
+                }
+                Line::Pair { indent, key, separator, value }
+            }),
+            1 => "[ \t]{0,3}[#!](\\\\u|[a-zж\\\\=: ]){0,12}".prop_map(Line::Nothing),
+            1 => "[ \t\x0c]{0,3}".prop_map(Line::Nothing),
+        ]
+    }
+
+    fn render(line: &Line) -> String {
+        let Line::Pair { indent, key, separator, value } = line else {
+            let Line::Nothing(text) = line else { unreachable!() };
+            return text.clone();
+        };
+        let special = |character: char| "\\ :=#!".contains(character);
+        let key: String = key.iter().map(|(c, how)| spell(*c, *how, special(*c))).collect();
+        let (mut text, mut begun) = (format!("{indent}{key}{separator}"), false);
+        for (character, how) in value {
+            // Inside a value only the backslash means anything; before it white space and the
+            // first separator do.
+            let means = *character == '\\' || (!begun && special(*character));
+            text.push_str(&spell(*character, *how, means));
+            begun = true;
+        }
+        text
+    }
+
+    fn text_of(written: &Written) -> String {
+        written.iter().map(|(character, _)| character).collect()
     }
 
     proptest! {
@@ -168,17 +272,28 @@ mod tests {
         }
 
         #[test]
-        fn what_is_escaped_comes_back(
-            lines in prop::collection::vec(
-                ("[a-zж:=#! .\\\\]{1,12}", "[a-zж:=#!.\\\\]{0,12}"),
-                0..8,
-            ),
+        fn what_is_written_is_read_however_it_is_written(
+            lines in prop::collection::vec(line(), 0..8),
+            end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+            marked: bool,
+            ended: bool,
         ) {
-            let text: String =
-                lines.iter().map(|(k, v)| format!("{} = {}\n", escaped(k), escaped(v))).collect();
-            let expected: Vec<_> =
-                lines.iter().enumerate().map(|(at, (k, v))| pair(k, v, at + 1)).collect();
-            prop_assert_eq!(pairs(&text), expected);
+            let mut text = lines.iter().map(render).collect::<Vec<_>>().join(end);
+            if ended {
+                text.push_str(end);
+            }
+            let mut expected = Vec::new();
+            let mut number = 1;
+            for line in &lines {
+                if let Line::Pair { key, value, .. } = line {
+                    expected.push(pair(&text_of(key), text_of(value).trim(), number));
+                }
+                // A continuation's own line end may differ from that of the file.
+                let content = render(line).replace("\r\n", "\n");
+                number += 1 + content.matches(['\n', '\r']).count();
+            }
+            let marked = if marked { BYTE_ORDER_MARK } else { "" };
+            prop_assert_eq!(pairs(&format!("{marked}{text}")), expected, "{:?}", text);
         }
     }
 }

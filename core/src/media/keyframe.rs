@@ -38,6 +38,8 @@ impl KeyframeThrottle {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::limits::Limits;
 
@@ -64,5 +66,64 @@ mod tests {
         throttle.want();
         throttle.came();
         assert_eq!(throttle.due(third + interval, interval), None);
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Step {
+        Wait(u64),
+        Want,
+        Came,
+        /// The alarm goes off; the publisher is there to be asked, or is not.
+        Alarm {
+            heard: bool,
+        },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0u64..700).prop_map(Step::Wait),
+            3 => Just(Step::Want),
+            1 => Just(Step::Came),
+            3 => any::<bool>().prop_map(|heard| Step::Alarm { heard }),
+        ]
+    }
+
+    /// When a request is due by a diary of all that happened.
+    fn due_by(diary: &[(Instant, Step)], now: Instant, interval: Duration) -> Option<Instant> {
+        let granted = |step: &Step| matches!(step, Step::Came | Step::Alarm { heard: true });
+        let open = diary.iter().rev().take_while(|(_, step)| !granted(step));
+        let wanted = open.filter(|(_, step)| *step == Step::Want).count() > 0;
+        let tries = diary.iter().filter(|(_, step)| matches!(step, Step::Alarm { .. }));
+        let earliest = tries.map(|(at, _)| *at + interval).max();
+        wanted.then(|| earliest.map_or(now, |earliest| earliest.max(now)))
+    }
+
+    proptest! {
+        #[test]
+        fn no_wish_is_lost_and_no_interval_has_two_requests(
+            steps in prop::collection::vec(step(), 1..60),
+        ) {
+            let interval = Limits::default().keyframe_interval_min;
+            let mut now = Instant::now();
+            let mut throttle = KeyframeThrottle::default();
+            let mut diary: Vec<(Instant, Step)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Wait(ms) => now += Duration::from_millis(ms),
+                    Step::Want => throttle.want(),
+                    Step::Came => throttle.came(),
+                    Step::Alarm { .. } if throttle.due(now, interval) != Some(now) => continue,
+                    Step::Alarm { heard } => throttle.tried(now, heard),
+                }
+                diary.push((now, step));
+                prop_assert_eq!(throttle.due(now, interval), due_by(&diary, now, interval));
+            }
+            let asked: Vec<Instant> = diary
+                .iter()
+                .filter(|(_, step)| matches!(step, Step::Alarm { .. }))
+                .map(|(at, _)| *at)
+                .collect();
+            prop_assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= interval));
+        }
     }
 }

@@ -33,8 +33,11 @@ impl Recent {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Instant;
+
+    use proptest::prelude::*;
 
     use super::super::packet::{Extensions, Kind};
     use super::*;
@@ -74,5 +77,27 @@ mod tests {
         let past_bound = u64::try_from(PACKETS_MAX).unwrap() + 1;
         (1..=past_bound).for_each(|seq| recent.push(&packet(1, seq)));
         assert_eq!(overtakers(&recent, 1, 0), (2..=past_bound).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_list_of_everything_that_came(
+            comes in prop::collection::vec((1u32..4, 0u64..300), 0..400),
+            asked in prop::collection::vec((0u32..5, 0u64..300), 1..8),
+        ) {
+            let mut recent = Recent::default();
+            let mut plain = BTreeMap::new();
+            for (nth, (run, seq)) in comes.iter().enumerate() {
+                recent.push(&packet(*run, *seq));
+                plain.insert(nth, (*run, *seq));
+            }
+            let since = comes.len().saturating_sub(PACKETS_MAX);
+            for (run, seq) in asked {
+                let came = plain.range(since..).map(|(_, came)| *came);
+                let behind = came.filter(|(of, its)| *of == run && *its > seq);
+                let behind: Vec<u64> = behind.map(|(_, seq)| seq).collect();
+                prop_assert_eq!(overtakers(&recent, run, seq), behind);
+            }
+        }
     }
 }

@@ -142,39 +142,133 @@ mod tests {
         assert_eq!(rewriter.rewrite(&packet(2, 2, 70, later)), None, "it would repeat a number");
     }
 
-    proptest! {
-        /// Against a plain reference: within a run every distance is kept; across runs numbers
-        /// never repeat and never go back.
-        #[test]
-        fn keeps_distances_and_never_repeats(
-            runs in prop::collection::vec(
-                (0u64..1 << 20, any::<u32>(), prop::collection::vec(0u64..40, 1..30)), 1..5),
-        ) {
-            let start = Instant::now();
-            let mut rewriter = Rewriter::new(90_000, 0x2000);
-            let mut ms = 0;
-            let mut highest = 0;
-            for (run, (base_seq, base_time, offsets)) in (1u32..).zip(&runs) {
-                let floor = highest;
-                let mut reference: Option<(u64, Numbers)> = None;
-                for offset in offsets {
-                    ms += 10;
-                    let time = base_time.wrapping_add(u32::try_from(offset * 3_000).unwrap());
-                    let arrived = start + Duration::from_millis(ms);
-                    let given = rewriter.rewrite(&packet(run, base_seq + offset, time, arrived));
-                    let Some(given) = given else {
-                        prop_assert!(reference.is_some_and(|(first, _)| *offset < first));
-                        continue;
-                    };
-                    prop_assert!(given.seq > floor);
-                    let (first, at) = *reference.get_or_insert((*offset, given));
-                    let distance = offset.cast_signed() - first.cast_signed();
-                    prop_assert_eq!(given.seq, at.seq.checked_add_signed(distance).unwrap());
-                    let distance_time = (distance * 3_000) as u32;
-                    prop_assert_eq!(given.time, at.time.wrapping_add(distance_time));
-                    highest = highest.max(given.seq);
+    /// What may come next.
+    #[derive(Clone, Debug)]
+    enum Come {
+        /// The publisher's next packet, so much later and after some that were lost.
+        Next { lost: u64, ms: u64 },
+        /// One from before its newest: late, or for the second time.
+        Earlier { back: u64 },
+        /// The first packet of another publisher, who may have been preceded by some unheard.
+        Another { unheard: u32, seq: u64, time: u32, ms: i64 },
+        /// One of an earlier publisher, after all.
+        Over { back: u32, seq: u64 },
+    }
+
+    fn come() -> impl Strategy<Value = Come> {
+        // Frames, pauses of minutes, and waits in which a clock of 90 kHz goes all the way round.
+        let ms = prop_oneof![8 => 0u64..50, 2 => 0u64..1_000_000, 1 => 0u64..200_000_000];
+        let another = prop_oneof![-30i64..1_000_000, 0i64..200_000_000];
+        let lost = prop_oneof![8 => Just(0u64), 2 => 0u64..10, 1 => 0u64..70_000];
+        let earlier = prop_oneof![8 => 0u64..20, 1 => 0u64..70_000];
+        // Every number's edges: of 16 bits, of 32, and the first ever.
+        let seq = prop_oneof![0u64..20, 65_500u64..65_600, (1 << 32) - 20..(1u64 << 32) + 20];
+        let time = prop_oneof![any::<u32>(), 0u32..50_000, u32::MAX - 50_000..=u32::MAX];
+        prop_oneof![
+            10 => (lost, ms).prop_map(|(lost, ms)| Come::Next { lost, ms }),
+            4 => earlier.prop_map(|back| Come::Earlier { back }),
+            2 => (0u32..3, seq.clone(), time, another)
+                .prop_map(|(unheard, seq, time, ms)| Come::Another { unheard, seq, time, ms }),
+            1 => (1u32..3, seq).prop_map(|(back, seq)| Come::Over { back, seq }),
+        ]
+    }
+
+    /// Publishers of one track, one after the other.
+    struct Publishers {
+        now: Instant,
+        run: u32,
+        newest: (u64, u32),
+    }
+
+    impl Publishers {
+        fn send(&mut self, come: &Come) -> Packet {
+            let (seq, time) = self.newest;
+            match *come {
+                Come::Next { lost, ms } => {
+                    self.now += Duration::from_millis(ms);
+                    let ticks = u32::try_from(ms * 90 % (1 << 32)).unwrap();
+                    self.newest = (seq + lost + 1, time.wrapping_add(ticks));
+                }
+                Come::Earlier { back } => {
+                    let back = back.min(seq);
+                    let ticks = u32::try_from(back * 90).unwrap();
+                    return packet(self.run, seq - back, time.wrapping_sub(ticks), self.now);
+                }
+                Come::Another { unheard, seq, time, ms } => {
+                    // Another shard's packets may have come in before the last of ours.
+                    let step = Duration::from_millis(ms.unsigned_abs());
+                    self.now = if ms < 0 { self.now - step } else { self.now + step };
+                    self.run += 1 + unheard;
+                    self.newest = (seq, time);
+                }
+                Come::Over { back, seq } => {
+                    return packet(self.run.saturating_sub(back), seq, time, self.now);
                 }
             }
+            packet(self.run, self.newest.0, self.newest.1, self.now)
+        }
+    }
+
+    /// The same rules by searching through everything that ever went out.
+    struct Plain {
+        clock_rate: u32,
+        first_seq: u64,
+        sent: Vec<(Packet, Numbers)>,
+    }
+
+    impl Plain {
+        fn rewrite(&mut self, packet: &Packet) -> Option<Numbers> {
+            if self.sent.iter().any(|(sent, _)| sent.run > packet.run) {
+                return None;
+            }
+            let first = self.sent.iter().find(|(sent, _)| sent.run == packet.run);
+            let newest = self.sent.iter().rev().max_by_key(|(_, given)| given.seq);
+            let numbers = match (first, newest) {
+                (Some((first, _)), _) if packet.seq < first.seq => return None,
+                (Some((first, given)), _) => Numbers {
+                    seq: given.seq + (packet.seq - first.seq),
+                    time: given.time.wrapping_add(packet.time.wrapping_sub(first.time)),
+                },
+                (None, Some((newest, given))) => {
+                    let passed = packet.arrived.saturating_duration_since(newest.arrived);
+                    let ticks = passed.as_millis() * u128::from(self.clock_rate) / 1000 % (1 << 32);
+                    let ticks = u32::try_from(ticks).unwrap().max(1);
+                    Numbers { seq: given.seq + 1, time: given.time.wrapping_add(ticks) }
+                }
+                (None, None) => Numbers { seq: self.first_seq, time: packet.time },
+            };
+            self.sent.push((packet.clone(), numbers));
+            Some(numbers)
+        }
+
+        /// Whether one number stands for two packets: a viewer would take one for the other.
+        fn repeats(&self) -> bool {
+            let mut given: Vec<_> =
+                self.sent.iter().map(|(sent, given)| (given.seq, sent.run, sent.seq)).collect();
+            given.sort_unstable();
+            given.dedup();
+            given.windows(2).any(|pair| pair[0].0 == pair[1].0)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_those_of_a_plain_search(
+            clock_rate in prop::sample::select(vec![8_000, 48_000, 90_000]),
+            first_seq: u16,
+            begins in (0u64..1 << 33, any::<u32>()),
+            comes in prop::collection::vec(come(), 1..60),
+        ) {
+            let mut rewriter = Rewriter::new(clock_rate, first_seq);
+            let first_seq = u64::from(first_seq % 0x8000);
+            let mut plain = Plain { clock_rate, first_seq, sent: Vec::new() };
+            let now = Instant::now() + Duration::from_secs(3600);
+            let mut publishers = Publishers { now, run: 1, newest: begins };
+            for come in &comes {
+                let packet = publishers.send(come);
+                prop_assert_eq!(rewriter.rewrite(&packet), plain.rewrite(&packet), "{:?}", come);
+            }
+            prop_assert!(!plain.repeats());
         }
     }
 }

@@ -13,6 +13,7 @@ mod answers;
 mod arbitrary;
 mod dial;
 mod formats;
+mod generated;
 mod offers;
 mod paths;
 mod peers;

@@ -59,8 +59,31 @@ mod tests {
         }
 
         #[test]
-        fn anything_may_come_in(text: String) {
-            let _ = decode(&text);
+        fn one_other_character_means_another_peer_or_none(
+            number: u64,
+            seed: [u8; 32],
+            at: prop::sample::Index,
+            other in "[ -~]",
+        ) {
+            let mut ufrag = encode(PeerId(number), &mut crate::rng::Rng::new(seed));
+            let at = RANDOM_LENGTH + at.index(ufrag.len() - RANDOM_LENGTH);
+            let is_other = !ufrag[at..].starts_with(&other);
+            ufrag.replace_range(at..=at, &other);
+            prop_assert_eq!(decode(&ufrag) != Some(PeerId(number)), is_other);
+            let digits = ufrag[RANDOM_LENGTH..].bytes();
+            prop_assert!(digits.clone().all(|c| DIGITS.contains(&c)) || decode(&ufrag).is_none());
+        }
+
+        #[test]
+        fn what_is_no_number_of_a_peer_is_none(text in "\\PC{0,12}[a-z2-7]{0,16}") {
+            let digits = text.as_bytes().get(RANDOM_LENGTH..).unwrap_or_default();
+            let digit = |digit: &u8| DIGITS.iter().zip(0u128..).find(|(d, _)| *d == digit);
+            let number = digits.iter().try_fold(0, |number, next| {
+                Some(number * 32 + digit(next)?.1)
+            });
+            let number = number.and_then(|number| u64::try_from(number).ok());
+            let expected = number.filter(|_| !digits.is_empty()).map(PeerId);
+            prop_assert_eq!(decode(&text), expected);
         }
     }
 }

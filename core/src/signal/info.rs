@@ -1,7 +1,5 @@
 //! Why a stream ended or could not begin, in the literal words that pages compare.
 
-use crate::media::PeerFault;
-
 /// The `info` of a status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Info {
@@ -53,22 +51,6 @@ impl Info {
             Self::NameTooLong => "Stream name is empty or too long",
             Self::CodecChanged => "The publisher came back with another codec",
             Self::Failed => "Failed by error",
-        }
-    }
-}
-
-impl From<&PeerFault> for Info {
-    fn from(fault: &PeerFault) -> Self {
-        match fault {
-            PeerFault::Sdp(_) => Self::BadOffer,
-            PeerFault::NoCommonCodecs => Self::NoCommonCodecs,
-            PeerFault::IceTimeout => Self::IceTimeout,
-            PeerFault::ConsentLost | PeerFault::Gone => Self::KeepAlive,
-            PeerFault::Dtls => Self::Dtls,
-            PeerFault::Fingerprint => Self::DtlsFingerprint,
-            PeerFault::RtpSilence => Self::RtpActivity,
-            PeerFault::Exhausted(_) => Self::TooManyStreams,
-            PeerFault::Internal(_) => Self::Failed,
         }
     }
 }

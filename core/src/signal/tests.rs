@@ -12,6 +12,8 @@ use crate::limits::Limits;
 use crate::tests::Bench;
 
 mod arbitrary;
+mod dialogues;
+mod generated;
 mod incoming;
 mod outgoing;
 mod sessions;

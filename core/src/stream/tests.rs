@@ -8,6 +8,7 @@ use super::*;
 
 mod arbitrary;
 mod http;
+mod pipelined;
 mod tls;
 mod websocket;
 

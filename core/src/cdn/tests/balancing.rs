@@ -18,7 +18,7 @@ fn loaded(mode: &str, loads: &[(u32, u32)]) -> Site {
 }
 
 /// Asks where to play; the number of the edge, or `None` for this node itself.
-fn ask(site: &mut Site, stream: Option<&str>) -> Option<u8> {
+pub(super) fn ask(site: &mut Site, stream: Option<&str>) -> Option<u8> {
     let question = Question::ServerList {
         stream: stream.map(str::to_owned),
         callback: None,

@@ -245,6 +245,22 @@ fn a_link_takes_over_from_itself_and_has_the_longer_grace() {
     assert_eq!(site.status(viewer, "Q"), said("FAILED", STOPPED));
 }
 
+/// After it stood still, an edge reads what both links said in any order.
+#[test]
+fn a_link_takes_nothing_back_from_the_one_that_was_dialed_after_it() {
+    let mut site = Site::new();
+    let viewer = site.join("10.0.0.9");
+    let old = site.link("10.0.0.1", "origin");
+    let new = site.link("10.0.0.1", "origin");
+    site.live(new, "P", "cam");
+    site.watch(viewer, "Q", "cam");
+    site.publish(old, "late", "cam");
+    assert_eq!(site.status(old, "late"), said("FAILED", "Stream name is already in use"));
+    site.leave(old);
+    site.wait_ms(200_000);
+    assert_eq!(site.status(viewer, "Q").0, "PLAYING");
+}
+
 #[test]
 fn an_origin_under_another_name_takes_back_what_it_lost_here() {
     let mut site = Site::new();

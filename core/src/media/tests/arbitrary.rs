@@ -66,8 +66,12 @@ fn apply(text: &str, changes: &[(Index, Change)]) -> String {
     lines.iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
-/// Whatever an answer says, it names at most one codec a section and nothing that was not offered.
+/// Whatever an answer says, it names at most one codec a section, and every line is one of SDP.
 fn check_codecs(answer: &str) {
+    for line in answer.strip_suffix("\r\n").unwrap().split("\r\n") {
+        assert!(line.as_bytes()[0].is_ascii_lowercase() && line.as_bytes()[1] == b'=', "{line:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
     for section in &sections(answer)[1..] {
         if media(section).get(1) != Some(&"0") {
             let codecs = codecs(section);

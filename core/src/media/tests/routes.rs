@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::stage::{Stage, packet};
 use super::{PeerFault, PeerId};
 use crate::limits::Limits;
@@ -125,5 +127,34 @@ fn a_lost_packet_is_sent_again_for_as_long_as_it_is_kept() {
         stage.carry_out();
         stage.run(5 * MOMENT);
         assert_eq!(stage.ends[1].tags(), tags, "{kept:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn whatever_is_lost_or_overtaken_on_the_way_arrives_once(
+        // The share of what is sent again is bounded, so not too many, and not at the start.
+        lost in prop::collection::btree_set(30u8..98, 0..8),
+        overtaken in prop::collection::btree_set(1usize..98, 0..20),
+    ) {
+        let mut stage = Stage::of_two(Limits::default());
+        let mut seqs: Vec<u8> = (0..100).collect();
+        overtaken.iter().for_each(|at| seqs.swap(*at, at + 1));
+        for seq in seqs {
+            let packet = packet(&stage, seq, seq == 0, 100);
+            stage.fan_out(&[packet]);
+            if lost.contains(&seq) {
+                stage.lose_out();
+            } else {
+                stage.carry_out();
+            }
+            stage.run(MOMENT / 10);
+        }
+        stage.run(SECOND);
+        let mut tags = stage.ends[1].tags();
+        tags.sort_unstable();
+        prop_assert_eq!(tags, (0..100).collect::<Vec<u8>>());
     }
 }

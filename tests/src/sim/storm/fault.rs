@@ -103,6 +103,7 @@ impl Storm {
                 let names = [Names::Unknown, Names::Wrong, Names::WrongFirst];
                 self.sim.names = self.pick(&names).unwrap_or_default();
                 self.sim.lookup_delay = self.random.span(Duration::from_secs(3));
+                self.blame_names();
                 self.later(3_000, Relief::RightNames);
             }
             Fault::NoSockets => self.sim.binds_refused = 1 + self.below(3) as u32,
@@ -139,6 +140,7 @@ impl Storm {
                 Relief::RightNames => {
                     self.sim.names = Names::Right;
                     self.sim.lookup_delay = Duration::ZERO;
+                    self.blame_names();
                 }
             }
         }
@@ -152,6 +154,13 @@ impl Storm {
 
     fn blame(&mut self, whom: Whom) {
         self.deeds.add(self.sim.elapsed(), whom);
+    }
+
+    /// A link that breaks for another reason cannot be dialed while names are wrong.
+    fn blame_names(&mut self) {
+        for (a, b) in self.links() {
+            self.blame(Whom::Link(a, b));
+        }
     }
 
     /// A network that is worse than it should be, but lets a stream through.
@@ -225,7 +234,7 @@ impl Storm {
         self.sim.break_tcp(a, b);
         let wire = Whom::Wire(a, b);
         let lately = self.sim.elapsed().saturating_sub(Duration::from_secs(6));
-        if self.deeds.touched(lately, &[wire]) || self.faults.contains(&Fault::Names) {
+        if self.deeds.touched(lately, &[wire]) {
             self.blame(Whom::Link(a, b));
         }
         self.blame(wire);
