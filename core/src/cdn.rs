@@ -281,6 +281,11 @@ impl Node {
         self.streams.get(&id).filter(|stream| stream.is_playable()).map(|_| id)
     }
 
+    /// Whether anybody has a session, on whatever shard.
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
     pub(crate) fn next_timeout(&self, limits: &Limits) -> Option<Instant> {
         let links = earlier(self.links.next_timeout(limits), self.balancer.next_timeout());
         earlier(self.timers.next(), links)

@@ -178,7 +178,8 @@ impl Shard {
         if let Some(node) = node {
             node.handle_timeout(ctx);
         }
-        let over = |deadline| deadline <= *now || connections.is_empty();
+        let left = is_deserted(connections, node.as_ref());
+        let over = |deadline| deadline <= *now || left;
         if matches!(drain, Drain::Until(deadline) if over(*deadline)) {
             *drain = Drain::Done;
             out.event(Event::Drained);
@@ -190,7 +191,7 @@ impl Shard {
         let limits = &self.config.limits;
         let node = self.node.as_ref().and_then(|node| node.next_timeout(limits));
         let drain = match self.drain {
-            Drain::Until(_) if self.connections.is_empty() => Some(self.now),
+            Drain::Until(_) if is_deserted(&self.connections, self.node.as_ref()) => Some(self.now),
             Drain::Until(deadline) => Some(deadline),
             Drain::No | Drain::Done => None,
         };
@@ -222,4 +223,9 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether nobody is left: here, or on the shards that tell this one when their sessions end.
+fn is_deserted(connections: &Connections, node: Option<&Node>) -> bool {
+    connections.is_empty() && node.is_none_or(|node| !node.has_sessions())
 }

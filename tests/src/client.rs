@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use str0m::config::CryptoProvider;
 
 use crate::browser::{Browser, Shape};
@@ -73,7 +73,22 @@ impl Pages {
     ///
     /// If nobody listens there.
     pub fn open(&mut self, server: SocketAddr) -> io::Result<usize> {
-        let socket = std::net::TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
+        self.take(std::net::TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?, server)
+    }
+
+    /// The same from an address of this machine; media will come from there too.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not this machine's, or nobody listens there.
+    pub fn open_from(&mut self, ip: IpAddr, server: SocketAddr) -> io::Result<usize> {
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+        socket.connect_timeout(&server.into(), CONNECT_TIMEOUT)?;
+        self.take(socket.into(), server)
+    }
+
+    fn take(&mut self, socket: std::net::TcpStream, server: SocketAddr) -> io::Result<usize> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         let mut socket = TcpStream::from_std(socket);
@@ -130,6 +145,19 @@ impl Pages {
         let (live, _) = self.live(page);
         live.page.leave(Instant::now());
         live.leaving = true;
+    }
+
+    /// Ends a page as a power failure does: nobody is told anything, except by the machine's
+    /// kernel, which resets what was open.
+    pub fn lose(&mut self, page: usize) {
+        let (live, _) = self.live(page);
+        live.page.vanish(Instant::now());
+        live.media.clear();
+        live.backlog.clear();
+        if let Some(socket) = live.socket.take() {
+            // Without it the kernel would say goodbye. A socket that refuses is reset already.
+            let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// A page.

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::world;
+
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer.
@@ -57,7 +59,5 @@ pub fn exchange(server: SocketAddr, request: &[u8]) -> io::Result<Answer> {
 ///
 /// As for [`get`].
 pub fn figure(server: SocketAddr, key: &str) -> io::Result<Option<u64>> {
-    let answer = get(server, "/?action=stat")?;
-    let line = answer.body.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    Ok(line.and_then(|value| value.trim().parse().ok()))
+    Ok(world::figure(&get(server, "/?action=stat")?.body, key))
 }

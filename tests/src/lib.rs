@@ -7,6 +7,8 @@ pub mod figures;
 pub mod http;
 pub mod page;
 pub mod process;
+pub mod real;
+pub mod scenario;
 pub mod sim;
 pub mod websocket;
 pub mod world;

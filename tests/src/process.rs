@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Which event loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,9 +34,11 @@ impl Runtime {
     }
 }
 
-/// A running server. It ends with this value.
+/// A server with a folder of its own. It ends with this value.
 #[derive(Debug)]
 pub struct Server {
+    runtime: Runtime,
+    options: Vec<String>,
     child: Child,
     folder: PathBuf,
     ready: BTreeMap<String, String>,
@@ -54,28 +58,72 @@ impl Server {
         properties: &str,
         balancing: Option<&str>,
     ) -> Result<Self, String> {
-        let folder = new_folder().map_err(|error| error.to_string())?;
-        let text = format!(
+        let properties = format!(
             "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=0\nwss.port=off\nhttp.port=0\n\
-             https.port=off\npage.port=off\nmedia_port_from=0\n\
-             load_balancing_enabled={}\n{properties}\n",
-            balancing.is_some()
+             https.port=off\npage.port=off\nmedia_port_from=0\n{properties}\n",
         );
+        Self::start_from(runtime, &properties, balancing, &[])
+    }
+
+    /// Starts a server with these options, on what the whole of `flashphoner.properties` says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_from(
+        runtime: Runtime,
+        properties: &str,
+        balancing: Option<&str>,
+        options: &[&str],
+    ) -> Result<Self, String> {
+        let folder = new_folder().map_err(|error| error.to_string())?;
+        let text = format!("load_balancing_enabled={}\n{properties}", balancing.is_some());
         let wrote = fs::write(folder.join("flashphoner.properties"), text).and_then(|()| {
             balancing.map_or(Ok(()), |xml| fs::write(folder.join("loadbalancing.xml"), xml))
         });
         wrote.map_err(|error| format!("{}: {error}", folder.display()))?;
-        let log = File::create(folder.join("log")).map_err(|error| error.to_string())?;
-        let mut child = Command::new(binary(runtime)?)
-            .arg("--config")
-            .arg(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| format!("{}: {error}", runtime.package()))?;
-        let stdout = child.stdout.take().expect("stdout is a pipe");
-        let mut server = Self { child, folder, ready: BTreeMap::new() };
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let child = spawn(runtime, &folder, &options)?;
+        let mut server = Self { runtime, options, child, folder, ready: BTreeMap::new() };
+        server.get_ready(|| std::thread::sleep(LOOK))?;
+        Ok(server)
+    }
+
+    /// Ends the process without warning.
+    pub fn kill(&mut self) {
+        // A process that has ended by itself cannot be killed, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after its end, in the same folder; its log goes on. `meanwhile` is called
+    /// until it is ready, for those who must not stand still.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_again(&mut self, meanwhile: impl FnMut()) -> Result<(), String> {
+        self.child = spawn(self.runtime, &self.folder, &self.options)?;
+        self.get_ready(meanwhile)
+    }
+
+    /// Asks the process to end in good order.
+    ///
+    /// # Errors
+    ///
+    /// If the machine has no `kill`, or the process is gone.
+    pub fn terminate(&self) -> Result<(), String> {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        match status.map_err(|error| format!("kill: {error}"))? {
+            status if status.success() => Ok(()),
+            status => Err(format!("kill: {status}")),
+        }
+    }
+
+    /// Waits for the line that says where it listens.
+    fn get_ready(&mut self, mut meanwhile: impl FnMut()) -> Result<(), String> {
+        let stdout = self.child.stdout.take().expect("stdout is a pipe");
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -83,18 +131,23 @@ impl Server {
             let _ = BufReader::new(stdout).read_line(&mut line);
             let _ = sender.send(line);
         });
-        let line = receiver.recv_timeout(START_TIMEOUT).unwrap_or_default();
-        match line.trim_end().strip_prefix("ready ") {
-            Some(rest) => {
-                server.ready = rest
-                    .split(' ')
-                    .filter_map(|word| word.split_once('='))
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .collect();
-                Ok(server)
+        let end = Instant::now() + START_TIMEOUT;
+        let line = loop {
+            match receiver.try_recv() {
+                Ok(line) => break line,
+                Err(mpsc::TryRecvError::Empty) if Instant::now() < end => meanwhile(),
+                Err(_) => break String::new(),
             }
-            None => Err(format!("said {line:?} instead of ready; its log:\n{}", server.log())),
-        }
+        };
+        let Some(rest) = line.trim_end().strip_prefix("ready ") else {
+            return Err(format!("said {line:?} instead of ready; its log:\n{}", self.log()));
+        };
+        self.ready = rest
+            .split(' ')
+            .filter_map(|word| word.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        Ok(())
     }
 
     /// One field of the ready line.
@@ -137,13 +190,31 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A process that has ended by itself cannot be killed; both are fine here.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+fn spawn(runtime: Runtime, folder: &Path, options: &[String]) -> Result<Child, String> {
+    let log = File::options().create(true).append(true).open(folder.join("log"));
+    Command::new(binary(runtime)?)
+        .arg("--config")
+        .arg(folder)
+        .args(options)
+        .env("RUST_LOG", filter())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.map_err(|error| error.to_string())?)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", runtime.package()))
+}
+
+/// What is logged: everything that shards report, and of the rest what the developer wants.
+fn filter() -> String {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    format!("{wanted},distributary_tokio::node::event_log=debug")
 }
 
 fn new_folder() -> std::io::Result<PathBuf> {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use distributary_core::Event;
+use serde_json::Value;
+
 use crate::browser::{Browser, Shape};
+use crate::page::Page;
 
 /// One of the nodes, by the order in which they were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -80,30 +84,72 @@ impl Seen {
     }
 }
 
-/// Nodes, people who publish and play, and what can go wrong between them.
+/// How far a world's network and clock can be relied on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Weather {
+    /// Nothing gets lost, and everything takes exactly its time.
+    Clear,
+    /// Hardly anything gets lost, but the machine has other things to do too.
+    Real,
+    /// Much gets lost and comes late.
+    Rough,
+}
+
+/// Nodes, people who publish and play, and what goes wrong between them in every world.
+///
+/// What only a simulated network can do, [`Partition`] and [`Sim`](crate::sim::Sim) have.
 pub trait World {
-    /// Opens a page at a node and publishes under a name.
+    /// How far it can be relied on.
+    fn weather(&self) -> Weather;
+    /// Adds a node that pushes to the nodes of these names, which may be added later. `properties`
+    /// are more lines of its `flashphoner.properties`.
+    fn node(&mut self, name: &str, edges: &[&str], shards: u16, properties: &str) -> NodeId;
+    /// Opens a page on a machine of its own at a node and publishes under a name.
     fn publish(&mut self, node: NodeId, name: &str, shape: Shape) -> Party;
-    /// Opens a page at a node and plays a name.
+    /// The same from the machine that `before` was on.
+    fn publish_again(&mut self, before: &Party, node: NodeId, name: &str, shape: Shape) -> Party;
+    /// Opens a page on a machine of its own at a node and plays a name.
     fn play(&mut self, node: NodeId, name: &str, shape: Shape) -> Party;
     /// Presses Stop on a played stream.
     fn stop(&mut self, viewer: &Party);
     /// Presses Stop on a published stream.
     fn unpublish(&mut self, publisher: &Party);
+    /// Says something to the stream's viewers: data, or that it is mute.
+    fn say(&mut self, publisher: &Party, kind: &str, payload: Option<Value>);
     /// Closes a party's page.
     fn leave(&mut self, party: &Party);
+    /// Ends a party's page as a power failure does: without a word.
+    fn lose(&mut self, party: &Party);
     /// Ends a node's process without warning.
     fn kill(&mut self, node: NodeId);
     /// Starts it again, with nothing remembered.
     fn restart(&mut self, node: NodeId);
+    /// Has a node say goodbye to everybody, as its operator does before it ends.
+    fn drain(&mut self, node: NodeId);
+    /// Resets the TCP connections between two nodes.
+    fn sever(&mut self, a: NodeId, b: NodeId);
     /// Lets time pass.
     fn advance(&mut self, span: Duration);
+    /// A page, open or not.
+    fn page(&self, page: usize) -> &Page;
+    /// A node's `?action=stat`; `None` if it does not run.
+    fn statistics(&mut self, node: NodeId) -> Option<String>;
+    /// What a node reported in all its lives, in order.
+    fn events(&self, node: NodeId) -> Vec<Event>;
+
     /// A party's browser.
-    fn browser(&self, party: &Party) -> &Browser;
+    fn browser(&self, party: &Party) -> &Browser {
+        &self.page(party.page).browser
+    }
 
     /// What a party got to know so far.
     fn seen(&self, party: &Party) -> Seen {
         Seen::of(self.browser(party), &party.id)
+    }
+
+    /// The last status that a party was told.
+    fn status(&self, party: &Party) -> &str {
+        self.browser(party).stream(&party.id).map_or("PENDING", |stream| stream.status())
     }
 
     /// Lets time pass until `done`, and answers whether that came within `span`.
@@ -126,9 +172,17 @@ pub trait World {
 }
 
 /// A world whose network can be cut.
+///
+/// Loopback cannot: what is sent there arrives, or is refused at once.
 pub trait Partition: World {
     /// Lets nothing through between two nodes.
     fn partition(&mut self, a: NodeId, b: NodeId);
     /// Lets everything through between them again.
     fn heal(&mut self, a: NodeId, b: NodeId);
+}
+
+/// One number of a node's statistics.
+pub fn figure(statistics: &str, key: &str) -> Option<u64> {
+    let line = statistics.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    line?.trim().parse().ok()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use distributary_core::Limits;
+use distributary_core::{Event, Limits, ShardId};
 use distributary_tests::browser::{Codec, Session, Shape};
 use distributary_tests::sim::crypto::Srtp;
 use distributary_tests::sim::{Network, Plan, Sim, scenario};
@@ -230,4 +230,27 @@ fn what_a_viewer_misses_is_sent_again_as_long_as_it_is_kept() {
     let (kept, not_kept) = (gaps(Limits::default().retransmission_age_max), gaps(Duration::ZERO));
     assert!(not_kept >= 10, "{not_kept} gaps without any retransmission");
     assert!(kept * 5 <= not_kept, "{kept} gaps, {not_kept} without any retransmission");
+}
+
+#[test]
+fn a_node_of_several_shards_reports_everybody_before_it_is_done() {
+    for seed in 20..24 {
+        let (mut sim, origin, edge) = world(seed, 4);
+        let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+        reaches(&mut sim, &publisher, "PUBLISHING");
+        for _ in 0..4 {
+            let viewer = sim.play(edge, "ab12", Shape::audio_video());
+            reaches(&mut sim, &viewer, "PLAYING");
+        }
+        sim.drain(edge);
+        World::advance(&mut sim, Duration::from_secs(6));
+        let mut facts = sim.facts(edge.0).iter();
+        let left = |event: &Event| matches!(event, Event::ViewerLeft { .. });
+        let done = facts.clone().position(|(_, shard, event)| {
+            // The runtime may end a shard that is done, and this one keeps the node's tables.
+            *shard == ShardId(0) && matches!(event, Event::Drained)
+        });
+        let last = facts.by_ref().rposition(|(_, _, event)| left(event));
+        assert!(last.is_some() && last < done, "seed {seed}: {:?}", sim.facts(edge.0));
+    }
 }

@@ -6,7 +6,7 @@ use crate::browser::{Browser, Message, Packet, Stream, Track};
 
 /// What is put down to circumstances.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Mercy {
+pub(crate) struct Mercy {
     /// How far time stamps may be off the clock where one publisher follows another.
     leap_max: Duration,
     /// Video packets that a viewer may get before the key frame that it asks for.
@@ -15,7 +15,7 @@ pub(super) struct Mercy {
 
 impl Mercy {
     /// For a network that loses nothing, or one that does.
-    pub(super) fn of_network(clean: bool) -> Self {
+    pub(crate) fn of_network(clean: bool) -> Self {
         Self { leap_max: Duration::from_secs(1), blind_max: if clean { 0 } else { 450 } }
     }
 
@@ -26,7 +26,7 @@ impl Mercy {
 }
 
 /// Everything that is wrong with one page's view of the world.
-pub(super) fn judge(browser: &Browser, mercy: &Mercy) -> Vec<String> {
+pub(crate) fn judge(browser: &Browser, mercy: &Mercy) -> Vec<String> {
     let mut faults = browser.complaints().to_vec();
     for (id, stream) in browser.streams() {
         faults.extend(order(browser.messages(), id, stream.publishing));

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::Sim;
-use crate::browser::{Browser, Shape};
-use crate::world::{NodeId, Partition, Party, World};
+use distributary_core::{Command, Event};
+use serde_json::Value;
+
+use super::{Plan, Sim};
+use crate::browser::Shape;
+use crate::page::Page;
+use crate::world::{NodeId, Partition, Party, Weather, World};
 
 impl Sim {
     /// Publishes from a page that is open.
@@ -22,23 +26,24 @@ impl Sim {
             self.with_page(page, |now, page, local| page.browser.play(now, name, shape, local));
         Party { page, id }
     }
-
-    /// Publishes from the machine that `before` was on.
-    pub fn publish_again(
-        &mut self,
-        before: &Party,
-        node: NodeId,
-        name: &str,
-        shape: Shape,
-    ) -> Party {
-        let page = self.add_browser_at(node.0, self.page_ip(before.page));
-        self.publish_on(page, name, shape)
-    }
 }
 
 impl World for Sim {
+    fn weather(&self) -> Weather {
+        if self.network.loss_per_mille == 0 { Weather::Clear } else { Weather::Rough }
+    }
+
+    fn node(&mut self, name: &str, edges: &[&str], shards: u16, properties: &str) -> NodeId {
+        NodeId(self.add_node(Plan::new(name).edges(edges).shards(shards).with(properties)))
+    }
+
     fn publish(&mut self, node: NodeId, name: &str, shape: Shape) -> Party {
         let page = self.add_browser(node.0);
+        self.publish_on(page, name, shape)
+    }
+
+    fn publish_again(&mut self, before: &Party, node: NodeId, name: &str, shape: Shape) -> Party {
+        let page = self.add_browser_at(node.0, self.page_ip(before.page));
         self.publish_on(page, name, shape)
     }
 
@@ -56,9 +61,18 @@ impl World for Sim {
         self.stop(publisher);
     }
 
+    fn say(&mut self, publisher: &Party, kind: &str, payload: Option<Value>) {
+        let id = &publisher.id;
+        self.with_page(publisher.page, |_, page, _| page.browser.send_event(id, kind, payload));
+    }
+
     fn leave(&mut self, party: &Party) {
         self.note(format_args!("p{} leaves", party.page));
         self.close_page(party.page);
+    }
+
+    fn lose(&mut self, party: &Party) {
+        self.lose_page(party.page);
     }
 
     fn kill(&mut self, node: NodeId) {
@@ -69,12 +83,28 @@ impl World for Sim {
         self.start_node(node.0);
     }
 
+    fn drain(&mut self, node: NodeId) {
+        self.command(node.0, Command::Drain);
+    }
+
+    fn sever(&mut self, a: NodeId, b: NodeId) {
+        self.break_tcp(a.0, b.0);
+    }
+
     fn advance(&mut self, span: Duration) {
         Self::advance(self, span);
     }
 
-    fn browser(&self, party: &Party) -> &Browser {
-        &self.page(party.page).browser
+    fn page(&self, page: usize) -> &Page {
+        Self::page(self, page)
+    }
+
+    fn statistics(&mut self, node: NodeId) -> Option<String> {
+        self.get(node.0, "/?action=stat")
+    }
+
+    fn events(&self, node: NodeId) -> Vec<Event> {
+        self.facts(node.0).iter().map(|(_, _, event)| event.clone()).collect()
     }
 }
 

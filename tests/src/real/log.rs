@@ -1,0 +1,61 @@
+//! What a node reported, read off the log that it writes for machines.
+
+use distributary_core::Event;
+use serde_json::Value;
+
+/// The module that writes events and nothing else.
+const TARGET: &str = "distributary_tokio::node::event_log";
+
+/// All events of a log.
+///
+/// # Panics
+///
+/// If there is a line among them that stands for no event, or an error anywhere.
+pub(super) fn events(log: &str) -> Vec<Event> {
+    let lines = log.lines().map(|line| {
+        serde_json::from_str(line).unwrap_or_else(|_| panic!("a line that is not JSON: {line}"))
+    });
+    lines.filter_map(|line: Value| read(&line)).collect()
+}
+
+fn read(line: &Value) -> Option<Event> {
+    let of = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
+    assert_ne!(of("level"), "ERROR", "{line}");
+    if of("target") != TARGET {
+        return None;
+    }
+    let fields = line.get("fields").unwrap_or(&Value::Null);
+    let field = |key: &str| fields.get(key).unwrap_or(&Value::Null);
+    let text = |key: &str| {
+        let text = field(key).as_str().unwrap_or_else(|| panic!("no {key} in {line}"));
+        text.to_owned()
+    };
+    let node = || {
+        let number = field("node").as_u64().and_then(|number| u32::try_from(number).ok());
+        number.unwrap_or_else(|| panic!("no node in {line}"))
+    };
+    let event = match text("message").as_str() {
+        "stream started" => {
+            let link = field("link").as_bool();
+            let link = link.unwrap_or_else(|| panic!("no link in {line}"));
+            Event::StreamStarted { name: text("name"), link }
+        }
+        "stream ended" => Event::StreamEnded { name: text("name"), info: text("why") },
+        "viewer joined" => Event::ViewerJoined { name: text("name") },
+        "viewer left" => Event::ViewerLeft { name: text("name"), info: text("why") },
+        "link up" => Event::LinkUp { node: node() },
+        "link down" => Event::LinkDown { node: node(), why: text("why") },
+        "stream reaches edge" => Event::RelayUp { node: node(), name: text("name") },
+        "stream reaches edge no more" => {
+            Event::RelayDown { node: node(), name: text("name"), why: text("why") }
+        }
+        "refused" => {
+            let remote = text("remote").parse();
+            let remote = remote.unwrap_or_else(|_| panic!("no address in {line}"));
+            Event::Refused { remote, why: text("why") }
+        }
+        "drained" => Event::Drained,
+        _ => panic!("a line that stands for no event: {line}"),
+    };
+    Some(event)
+}

@@ -1,0 +1,289 @@
+//! Real servers on this machine's loopback, as a [`World`].
+//!
+//! Each world has a network of its own there, 127.x.y.0/24, on which nodes have the same ports and
+//! every page an address, as if they were machines. What a loopback does not have are partitions
+//! ([`Partition`](crate::world::Partition)), names and their look-ups, and sockets that cannot be
+//! had; and bounds that are built into the servers cannot be set.
+
+mod cable;
+mod log;
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use distributary_core::Event;
+use serde_json::Value;
+
+use self::cable::Cable;
+use crate::browser::Shape;
+use crate::client::Pages;
+use crate::http;
+use crate::page::Page;
+use crate::process::{Runtime, Server};
+use crate::world::{NodeId, Party, Weather, World};
+
+/// Ports of every node. No other test and no ephemeral port is at these.
+const WS_PORT: u16 = 21_080;
+const HTTP_PORT: u16 = 21_081;
+const MEDIA_PORT: u16 = 21_100;
+/// Where the first node that was added reaches another one.
+const CABLE_PORT: u16 = 21_200;
+/// What holds a network for its world.
+const LOCK_PORT: u16 = 21_079;
+/// Addresses below are nodes'.
+const FIRST_PAGE: usize = 20;
+/// Between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Nodes of one runtime, and pages that talk to them over real sockets.
+#[derive(Debug)]
+pub struct Real {
+    runtime: Runtime,
+    network: Network,
+    /// Names of nodes, also of those to come, in the order of their addresses.
+    names: Vec<String>,
+    nodes: Vec<(IpAddr, Server)>,
+    ways: Vec<Way>,
+    pages: Pages,
+    /// Each page's address.
+    machines: Vec<IpAddr>,
+}
+
+impl Real {
+    /// A world without nodes, whose nodes will run on this runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the machine's loopback has no free network.
+    pub fn new(runtime: Runtime) -> Self {
+        Self {
+            runtime,
+            network: Network::take(),
+            names: Vec::new(),
+            nodes: Vec::new(),
+            ways: Vec::new(),
+            pages: Pages::default(),
+            machines: Vec::new(),
+        }
+    }
+
+    fn address_of(&mut self, name: &str) -> IpAddr {
+        let index = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        self.network.address(index + 1)
+    }
+
+    /// Lays the way from a node that is being added to another one, and answers with its port.
+    fn lay_way(&mut self, from: NodeId, to: IpAddr) -> u16 {
+        let port = CABLE_PORT + u16::try_from(from.0).expect("a world has few nodes");
+        let mut way = Way { from, to, port, cable: None };
+        if self.nodes.iter_mut().any(|(ip, server)| *ip == to && server.is_running()) {
+            way.open();
+        }
+        self.ways.push(way);
+        port
+    }
+
+    fn open_ways_to(&mut self, to: IpAddr) {
+        self.ways.iter_mut().filter(|way| way.to == to).for_each(Way::open);
+    }
+
+    fn at(&mut self, node: NodeId) -> (IpAddr, &mut Server) {
+        let (ip, server) = self.nodes.get_mut(node.0).expect("the node was added");
+        (*ip, server)
+    }
+
+    fn open(&mut self, machine: IpAddr, node: NodeId) -> usize {
+        let (ip, _) = self.at(node);
+        self.machines.push(machine);
+        let opened = self.pages.open_from(machine, (ip, WS_PORT).into());
+        opened.unwrap_or_else(|error| panic!("n{} takes no page: {error}", node.0))
+    }
+
+    fn open_anywhere(&mut self, node: NodeId) -> usize {
+        let machine = self.network.address(FIRST_PAGE + self.machines.len());
+        self.open(machine, node)
+    }
+
+    fn publish_on(&mut self, page: usize, name: &str, shape: Shape) -> Party {
+        self.pages.publish(page, name, shape).expect("the machine has UDP ports left")
+    }
+}
+
+impl Drop for Real {
+    /// Tells a failed test's reader what the nodes said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut text = String::new();
+            for ((ip, server), name) in self.nodes.iter().zip(&self.names) {
+                text.push_str(&format!("{name} at {ip}:\n{}\n", server.log()));
+            }
+            // A report that cannot be written is no reason to fail in another way.
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+}
+
+impl World for Real {
+    fn weather(&self) -> Weather {
+        Weather::Real
+    }
+
+    fn node(&mut self, name: &str, edges: &[&str], shards: u16, properties: &str) -> NodeId {
+        let node = NodeId(self.nodes.len());
+        let ip = self.address_of(name);
+        let mut balancing = String::from("<loadbalancer stream_distribution=\"webrtc\">\n");
+        for (edge, id) in edges.iter().zip(1..) {
+            let to = self.address_of(edge);
+            let port = self.lay_way(node, to);
+            let line = format!("<node id=\"{id}\"><ip>{to}</ip><ws>{port}</ws></node>\n");
+            balancing.push_str(&line);
+        }
+        balancing.push_str("</loadbalancer>\n");
+        let properties = format!(
+            "ip={ip}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\nhttp.port={HTTP_PORT}\n\
+             https.port=off\npage.port=off\nmedia_port_from={MEDIA_PORT}\nshards={shards}\n\
+             node.id={name}\n{properties}"
+        );
+        let balancing = (!edges.is_empty()).then_some(balancing.as_str());
+        let options = ["--log", "json"];
+        let server = Server::start_from(self.runtime, &properties, balancing, &options);
+        self.nodes.push((ip, server.unwrap_or_else(|error| panic!("{name}: {error}"))));
+        self.open_ways_to(ip);
+        node
+    }
+
+    fn publish(&mut self, node: NodeId, name: &str, shape: Shape) -> Party {
+        let page = self.open_anywhere(node);
+        self.publish_on(page, name, shape)
+    }
+
+    fn publish_again(&mut self, before: &Party, node: NodeId, name: &str, shape: Shape) -> Party {
+        let machine = self.machines.get(before.page).copied().expect("the page was opened");
+        let page = self.open(machine, node);
+        self.publish_on(page, name, shape)
+    }
+
+    fn play(&mut self, node: NodeId, name: &str, shape: Shape) -> Party {
+        let page = self.open_anywhere(node);
+        self.pages.play(page, name, shape).expect("the machine has UDP ports left")
+    }
+
+    fn stop(&mut self, viewer: &Party) {
+        self.pages.stop(viewer);
+    }
+
+    fn unpublish(&mut self, publisher: &Party) {
+        self.stop(publisher);
+    }
+
+    fn say(&mut self, publisher: &Party, kind: &str, payload: Option<Value>) {
+        self.pages.browser(publisher.page).send_event(&publisher.id, kind, payload);
+    }
+
+    fn leave(&mut self, party: &Party) {
+        self.pages.leave(party.page);
+    }
+
+    fn lose(&mut self, party: &Party) {
+        self.pages.lose(party.page);
+    }
+
+    fn kill(&mut self, node: NodeId) {
+        let (ip, server) = self.at(node);
+        server.kill();
+        for way in self.ways.iter_mut().filter(|way| way.to == ip) {
+            way.cable = None;
+        }
+    }
+
+    fn restart(&mut self, node: NodeId) {
+        let Self { nodes, pages, .. } = self;
+        let (ip, server) = nodes.get_mut(node.0).expect("the node was added");
+        let ip = *ip;
+        // A busy machine takes its time, in which publishers must not fall silent.
+        let started = server.start_again(|| pages.run(LOOK));
+        started.unwrap_or_else(|error| panic!("n{}: {error}", node.0));
+        self.open_ways_to(ip);
+    }
+
+    fn drain(&mut self, node: NodeId) {
+        let (_, server) = self.at(node);
+        server.terminate().unwrap_or_else(|error| panic!("n{}: {error}", node.0));
+    }
+
+    fn sever(&mut self, a: NodeId, b: NodeId) {
+        for (from, to) in [(a, b), (b, a)] {
+            let (to, _) = self.at(to);
+            let ways = self.ways.iter().filter(|way| way.from == from && way.to == to);
+            ways.filter_map(|way| way.cable.as_ref()).for_each(Cable::cut);
+        }
+    }
+
+    fn advance(&mut self, span: Duration) {
+        self.pages.run(span);
+    }
+
+    fn page(&self, page: usize) -> &Page {
+        self.pages.page(page)
+    }
+
+    fn statistics(&mut self, node: NodeId) -> Option<String> {
+        let (ip, _) = self.at(node);
+        let answer = http::get((ip, HTTP_PORT).into(), "/?action=stat").ok()?;
+        (answer.status == 200).then_some(answer.body)
+    }
+
+    fn events(&self, node: NodeId) -> Vec<Event> {
+        let (_, server) = self.nodes.get(node.0).expect("the node was added");
+        log::events(&server.log())
+    }
+}
+
+/// How one node reaches another one.
+#[derive(Debug)]
+struct Way {
+    from: NodeId,
+    to: IpAddr,
+    port: u16,
+    /// Gone while the node that it leads to is: then nobody may listen there.
+    cable: Option<Cable>,
+}
+
+impl Way {
+    fn open(&mut self) {
+        let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into());
+        self.cable = Some(cable.expect("nobody else listens on the world's network"));
+    }
+}
+
+/// Addresses of this machine that no other world uses as long as this value lives.
+#[derive(Debug)]
+struct Network {
+    base: [u8; 2],
+    _lock: TcpListener,
+}
+
+impl Network {
+    fn take() -> Self {
+        let first = u16::try_from(std::process::id() % 0x8000).unwrap_or_default();
+        for number in (first..0x8000).chain(0..first) {
+            // From 127.64 on, where nothing else is known to be.
+            let [x, y] = (0x4000 + number).to_be_bytes();
+            let lock = TcpListener::bind((Ipv4Addr::new(127, x, y, 1), LOCK_PORT));
+            if let Ok(lock) = lock {
+                return Self { base: [x, y], _lock: lock };
+            }
+        }
+        panic!("every network of the loopback is taken");
+    }
+
+    fn address(&self, host: usize) -> IpAddr {
+        let [x, y] = self.base;
+        let host = u8::try_from(host).expect("a world has few nodes and pages");
+        Ipv4Addr::new(127, x, y, host).into()
+    }
+}

@@ -1,0 +1,60 @@
+//! What is played through in every world: in the simulation, and over loopback with each runtime.
+
+mod account;
+mod nodes;
+mod publishers;
+mod stage;
+mod words;
+
+use crate::sim::Sim;
+use crate::world::World;
+
+pub use self::account::Account;
+pub(crate) use self::stage::{GRACES, Stage};
+
+/// What happens in a scenario.
+pub(crate) type Course<W> = fn(&mut Stage<W>);
+
+/// Name and course of every scenario that every world can play.
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 19] {
+    [
+        ("one_node", publishers::one_node),
+        ("two_edges", nodes::two_edges),
+        ("late_viewer", publishers::late_viewer),
+        ("viewer_first", publishers::viewer_first),
+        ("publisher_returns", publishers::publisher_returns),
+        ("publisher_stays_away", publishers::publisher_stays_away),
+        ("two_of_one_name", publishers::two_of_one_name),
+        ("codec_changes", publishers::codec_changes),
+        ("edge_comes_late", nodes::edge_comes_late),
+        ("edge_restarts", nodes::edge_restarts),
+        ("link_breaks", nodes::link_breaks),
+        ("unpublish_crosses_answer", nodes::unpublish_crosses_answer),
+        ("mute", words::mute),
+        ("mute_before_edge", words::mute_before_edge),
+        ("data", words::data),
+        ("drain", nodes::drain),
+        ("origin_restarts", nodes::origin_restarts),
+        ("origin_stays_away", nodes::origin_stays_away),
+        ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),
+    ]
+}
+
+/// Plays a scenario through in a world that is still empty, and panics where something is wrong.
+/// Answers with what everybody was told.
+///
+/// # Panics
+///
+/// Also if the world is not one that can play it.
+pub fn play<W: World>(name: &str, world: W, shards: u16) -> Account {
+    let found = shared().into_iter().find(|(other, _)| *other == name);
+    let (_, course) = found.expect("every world can play the scenario");
+    let mut stage = Stage::new(world, shards);
+    course(&mut stage);
+    stage.finish()
+}
+
+/// The names of all scenarios that every world can play.
+pub fn names() -> Vec<&'static str> {
+    shared::<Sim>().map(|(name, _)| name).to_vec()
+}

@@ -1,0 +1,154 @@
+//! Nodes that push to each other, break off, die and come back.
+
+use std::time::Duration;
+
+use distributary_core::Event;
+
+use super::Stage;
+use crate::browser::Shape;
+use crate::world::World;
+
+pub(super) fn two_edges<W: World>(stage: &mut Stage<W>) {
+    let edges = ["edge1", "edge2"].map(|name| stage.node(name, &[]));
+    let origin = stage.node("origin", &["edge1", "edge2"]);
+    let one = stage.published(origin, "one");
+    let two = stage.published(origin, "two");
+    for edge in edges {
+        stage.counts(edge, "streams_webrtc_in", 2);
+        for (name, publisher) in [("one", &one), ("two", &two)] {
+            let viewer = stage.played(edge, name);
+            stage.watches(&viewer);
+            stage.saw(&viewer, &[publisher]);
+        }
+    }
+}
+
+pub(super) fn edge_comes_late<W: World>(stage: &mut Stage<W>) {
+    let edge = stage.node("edge1", &[]);
+    stage.kill(edge);
+    let origin = stage.node("origin", &["edge1"]);
+    let publisher = stage.published(origin, "ab12");
+    stage.pass(5_000);
+    stage.world.restart(edge);
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&publisher]);
+}
+
+pub(super) fn edge_restarts<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    stage.played(edge, "ab12");
+    for pause in [0, 700, 6_000] {
+        stage.kill(edge);
+        stage.pass(pause);
+        stage.world.restart(edge);
+        stage.counts(edge, "streams_webrtc_in", 1);
+        let viewer = stage.played(edge, "ab12");
+        stage.watches(&viewer);
+        stage.saw(&viewer, &[&publisher]);
+    }
+}
+
+pub(super) fn link_breaks<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    for _ in 0..3 {
+        stage.watches(&viewer);
+        stage.sever(origin, edge);
+        stage.pass(2_000);
+    }
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&publisher]);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+    stage.counts(edge, "connections_link", 1);
+}
+
+pub(super) fn unpublish_crosses_answer<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    for (nth, pause) in (0..40).step_by(4).enumerate() {
+        let name = format!("s{nth}");
+        let publisher = stage.published(origin, &name);
+        stage.pass(pause);
+        stage.world.unpublish(&publisher);
+        stage.reaches(&publisher, "UNPUBLISHED", "Stopped by user");
+    }
+    stage.pass(2_000);
+    for node in [origin, edge] {
+        stage.counts(node, "streams_webrtc_in", 0);
+        stage.counts(node, "core_peers", 0);
+    }
+}
+
+pub(super) fn drain<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let there = stage.played(edge, "ab12");
+    let here = stage.played(origin, "ab12");
+    stage.world.drain(edge);
+    let shards = usize::from(stage.shards());
+    let drained = stage.world.wait(Duration::from_secs(6), |world| {
+        let events = world.events(edge);
+        let told = events.iter().filter(|event| matches!(event, Event::Drained)).count();
+        told == shards && world.page(there.page).ending.is_some()
+    });
+    assert!(drained, "its viewer is said goodbye to, and every shard says once that it is done");
+    stage.kill(edge);
+    stage.watches(&here);
+    stage.world.restart(edge);
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let again = stage.played(edge, "ab12");
+    stage.watches(&again);
+    stage.saw(&again, &[&publisher]);
+}
+
+pub(super) fn origin_restarts<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    let first = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.kill(origin);
+    stage.pass(500);
+    stage.world.restart(origin);
+    let second = stage.publish_again(&first, origin, Shape::audio_video());
+    stage.reaches(&second, "PUBLISHING", "");
+    stage.pass(1_000);
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&first, &second]);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+}
+
+pub(super) fn origin_stays_away<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.kill(origin);
+    stage.pass(3_000);
+    assert_eq!(stage.world.status(&viewer), "PLAYING", "within the grace");
+    stage.reaches(&viewer, "FAILED", "Stopped by publisher stop");
+    stage.counts(edge, "connections_link", 0);
+}
+
+pub(super) fn nodes_push_to_each_other<W: World>(stage: &mut Stage<W>) {
+    let left = stage.node("left", &["right"]);
+    let right = stage.node("right", &["left"]);
+    stage.pass(2_000);
+    let one = stage.published(left, "one");
+    let two = stage.published(right, "two");
+    for node in [left, right] {
+        stage.counts(node, "streams_webrtc_in", 2);
+        stage.counts(node, "streams_relayed", 1);
+        for (name, publisher) in [("one", &one), ("two", &two)] {
+            let viewer = stage.played(node, name);
+            stage.watches(&viewer);
+            stage.saw(&viewer, &[publisher]);
+        }
+    }
+}
