@@ -4,10 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use distributary_tests::browser::{Codec, Shape};
+use distributary_tests::client::Pages;
+use distributary_tests::http;
 use distributary_tests::process::{Runtime, Server};
 use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn viewers_of_mio_get_everything() {
@@ -87,6 +93,55 @@ fn everything(runtime: Runtime) {
 }
 
 #[test]
+fn a_server_that_goes_fails_the_run_at_once() {
+    let mut server = Server::start(Runtime::Mio, "shards=1", None).unwrap();
+    let url = format!("ws://{}", server.addr("ws"));
+    let run = spawn(&["--url", &url, "--viewers", "3", "--seconds", "600", "--json"]);
+    wait_for_viewers(&server, 3);
+    // Into the time in which packets are counted.
+    std::thread::sleep(Duration::from_millis(1_500));
+    server.kill();
+    let begun = Instant::now();
+    let run = run.wait_with_output().unwrap();
+    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(report["joined"], 3, "{report:#}");
+    // Whether it hung up or reset the connection is the kernel's choice.
+    let over: u64 = report["endings"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(over, 3, "{report:#}");
+}
+
+#[test]
+fn viewers_that_get_nothing_any_more_fail_the_run() {
+    let server = Server::start(Runtime::Tokio, "shards=1", None).unwrap();
+    let mut pages = Pages::default();
+    let page = pages.open(server.addr("ws")).unwrap();
+    let shape = Shape::audio_video().only(Codec::H264);
+    let publisher = pages.publish(page, "still", shape).unwrap();
+    let up = |pages: &Pages| {
+        let stream = pages.page(page).browser.stream(&publisher.id).unwrap();
+        stream.status() == "PUBLISHING" && stream.is_connected()
+    };
+    assert!(pages.run_until(PATIENCE, up));
+
+    let url = format!("ws://{}", server.addr("ws"));
+    let of_others = ["--publishers", "0", "--name", "still"];
+    let run =
+        spawn(&[&["--url", &url, "--viewers", "3", "--seconds", "4"], &of_others[..]].concat());
+    let joined = |_: &Pages| viewers(&server) == Some(3);
+    assert!(pages.run_until(PATIENCE, joined), "{}", server.log());
+    // Into the time in which packets are counted.
+    pages.run(Duration::from_millis(1_500));
+    pages.browser(page).forget_media(&publisher.id);
+    let run = run.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert_eq!(run.status.code(), Some(1), "{said}\n{}", stderr(&run));
+    assert!(said.contains("3: nothing in the last second"), "{said}");
+    assert!(said.contains("viewers  3 of 3 got media"), "{said}");
+}
+
+#[test]
 fn viewers_without_a_stream_are_told_apart_and_fail_the_run() {
     let server = Server::start(Runtime::Mio, "shards=1\nplay.wait=10", None).unwrap();
     let url = format!("ws://{}", server.addr("ws"));
@@ -129,7 +184,24 @@ fn wrong_arguments_are_refused() {
 }
 
 fn load(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_load")).args(arguments).output().unwrap()
+    spawn(arguments).wait_with_output().unwrap()
+}
+
+fn spawn(arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn viewers(server: &Server) -> Option<u64> {
+    http::figure(server.addr("http"), "streams_viewers").unwrap()
+}
+
+fn wait_for_viewers(server: &Server, count: u64) {
+    let end = Instant::now() + PATIENCE;
+    while viewers(server) != Some(count) {
+        assert!(Instant::now() < end, "not {count} viewers: {}", server.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn stderr(run: &Output) -> String {

@@ -1,7 +1,7 @@
 //! All viewers on one thread, and the loop that carries their bytes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::viewer::{Ground, Intake, Ticket, Viewer, complaint};
 
 const EVENTS_A_TURN: usize = 1_024;
 /// Viewers that are called for what is due before sockets are looked at again.
-const CALLS_A_TURN: usize = 256;
+const CALLS_A_TURN: usize = 1_024;
 
 /// Viewers.
 #[derive(Debug)]
@@ -111,6 +111,12 @@ impl Fleet {
         self.viewers.iter().filter(|viewer| viewer.joined()).count()
     }
 
+    /// Viewers that have no media yet, but may still get some.
+    pub(super) fn undecided(&self) -> usize {
+        let undecided = |viewer: &&Viewer| viewer.ending.is_none() && !viewer.joined();
+        self.viewers.iter().filter(undecided).count()
+    }
+
     /// Viewers that are over, or never began.
     pub(super) fn over(&self) -> usize {
         let over = self.viewers.iter().filter(|viewer| viewer.ending.is_some()).count();
@@ -148,6 +154,14 @@ impl Fleet {
         count
     }
 
+    /// Packets that came, but found no room in the viewers' sockets, as far as the kernel tells.
+    pub(super) fn dropped(&self) -> u64 {
+        let ports: BTreeSet<u16> = self.viewers.iter().filter_map(Viewer::media_port).collect();
+        let tables = ["/proc/net/udp", "/proc/net/udp6"];
+        let tables = tables.iter().filter_map(|table| std::fs::read_to_string(table).ok());
+        tables.map(|table| dropped(&table, &ports)).sum()
+    }
+
     /// Lets everybody leave.
     pub(super) fn leave(&mut self) {
         for viewer in self.viewers.iter_mut().filter(|viewer| viewer.ending.is_none()) {
@@ -164,4 +178,33 @@ fn ground<'g>(
     tally: &'g mut Tally,
 ) -> Ground<'g> {
     Ground { now: Instant::now(), clock, registry: poll.registry(), kind, tally }
+}
+
+/// Sums up what sockets of these ports dropped, by the kernel's table of sockets (proc(5)).
+fn dropped(table: &str, ports: &BTreeSet<u16>) -> u64 {
+    let of = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (_, port) = words.nth(1)?.rsplit_once(':')?;
+        let ours = ports.contains(&u16::from_str_radix(port, 16).ok()?);
+        let drops: u64 = words.next_back()?.parse().ok()?;
+        ours.then_some(drops)
+    };
+    table.lines().skip(1).filter_map(of).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_those_of_the_viewers_sockets() {
+        let table = "\
+   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  281: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2091 2 0000000000000000 12
+  282: 0100007F:1F91 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2092 2 0000000000000000 30
+  283: 0100007F:1F92 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2093 2 0000000000000000 500
+";
+        assert_eq!(dropped(table, &[0x1f90, 0x1f91, 7].into()), 42);
+        assert_eq!(dropped("", &[0x1f90].into()), 0);
+    }
 }

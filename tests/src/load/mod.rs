@@ -126,7 +126,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
     }
     let kind = transport::Kind::new(shape);
     let fleet = Fleet::new(clock, kind).map_err(|error| error.to_string())?;
-    let run = Run { plan, names, before, publishers, fleet, progress, shown: clock };
+    let run = Run { plan, names, before, publishers, fleet, progress, looked: clock };
     run.report()
 }
 
@@ -138,7 +138,15 @@ struct Run<'p, P> {
     publishers: Option<Publishers>,
     fleet: Fleet,
     progress: P,
-    shown: Instant,
+    looked: Instant,
+}
+
+/// What a look at all viewers tells.
+struct Look {
+    joined: usize,
+    undecided: usize,
+    /// What cuts the run short.
+    problem: Option<String>,
 }
 
 /// A server process at one moment.
@@ -157,7 +165,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         }
         let (from, before) = (self.fleet.at(), watch(&self.plan.pids)?);
         let thread = Usage::of_this_thread()?;
-        let packets = self.packets();
+        let (packets, dropped) = (self.packets(), self.fleet.dropped());
         self.fleet.count();
         if problem.is_none() {
             problem = self.pass("counting", self.plan.span)?;
@@ -166,6 +174,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         let (to, after) = (self.fleet.at(), watch(&self.plan.pids).unwrap_or_default());
         let thread = Usage::of_this_thread()?.since(&thread);
         let packets = self.packets() - packets;
+        let dropped = self.fleet.dropped().saturating_sub(dropped);
         let silent = self.silent(to);
         // The last packets have their time to come, or to be asked for again.
         if problem.is_none() {
@@ -189,6 +198,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             counted: (seconds(from), seconds(to)),
             thread,
             packets,
+            dropped,
             processes: processes(&self.before, &before, &after),
             key_frame_requests,
             problem,
@@ -211,14 +221,13 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             let next = begin + pace * number(opened);
             let looked = now + PROGRESS_INTERVAL;
             self.turn(if opened < self.plan.viewers { next.min(looked) } else { looked })?;
-            let share = self.fleet.joined() as f64 / self.plan.viewers.max(1) as f64;
-            let over = self.show("joining", share);
-            if let Some(problem) = self.problem() {
-                return Ok(Some(problem));
+            let all = self.plan.viewers.max(1) as f64;
+            let Some(look) = self.look("joining", |joined| joined as f64 / all) else { continue };
+            if look.problem.is_some() {
+                return Ok(look.problem);
             }
-            let Some((joined, over)) = over else { continue };
-            if opened == self.plan.viewers && joined + over >= opened {
-                return Ok((joined == 0).then(|| "no viewer got media".to_owned()));
+            if opened == self.plan.viewers && look.undecided == 0 {
+                return Ok((look.joined == 0).then(|| "no viewer got media".to_owned()));
             }
         }
     }
@@ -242,8 +251,9 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         while begin.elapsed() < span {
             let end = (begin + span).min(Instant::now() + PROGRESS_INTERVAL);
             self.turn(end)?;
-            self.show(stage, begin.elapsed().as_secs_f64() / span.as_secs_f64());
-            if let Some(problem) = self.problem() {
+            let share = begin.elapsed().as_secs_f64() / span.as_secs_f64();
+            let look = self.look(stage, |_| share);
+            if let Some(problem) = look.and_then(|look| look.problem) {
                 return Ok(Some(problem));
             }
         }
@@ -254,27 +264,25 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         self.fleet.turn(end).map_err(|error| error.to_string())
     }
 
-    /// Shows how far the run has come, if that was not done just now. Answers with the viewers
-    /// that have media, and those of them or others that are over.
-    fn show(&mut self, stage: &'static str, share: f64) -> Option<(usize, usize)> {
-        if self.shown.elapsed() < PROGRESS_INTERVAL {
+    /// Looks at all viewers and shows how far the run has come, unless that was done just now.
+    /// `share` tells that from the number of viewers with media.
+    fn look(&mut self, stage: &'static str, share: impl Fn(usize) -> f64) -> Option<Look> {
+        if self.looked.elapsed() < PROGRESS_INTERVAL {
             return None;
         }
-        self.shown = Instant::now();
+        self.looked = Instant::now();
         let (joined, over) = (self.fleet.joined(), self.fleet.over());
         let last = seconds(self.fleet.at()).checked_sub(1);
         let packets = last.and_then(|at| self.fleet.tally.seconds.get(at));
         let packets = packets.map_or(0, |second| second.packets);
-        (self.progress)(Progress { stage, share: share.min(1.0), joined, over, packets });
-        Some((joined, over))
-    }
-
-    fn problem(&self) -> Option<String> {
-        let opened = self.fleet.viewers.len();
-        if opened > 0 && opened == self.plan.viewers && self.fleet.over() >= opened {
-            return Some("no viewer is left".to_owned());
-        }
-        self.publishers.as_ref().and_then(Publishers::problem)
+        let share = share(joined).min(1.0);
+        (self.progress)(Progress { stage, share, joined, over, packets });
+        let problem = if over >= self.plan.viewers {
+            Some("no viewer is left".to_owned())
+        } else {
+            self.publishers.as_ref().and_then(Publishers::problem)
+        };
+        Some(Look { joined, undecided: self.fleet.undecided(), problem })
     }
 
     fn packets(&self) -> u64 {

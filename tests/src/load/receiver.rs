@@ -96,7 +96,7 @@ impl Receiver {
         }
         tally.second(at).packets += 1;
         if let Some(sequence) = header.transport_sequence {
-            let micros = u64::try_from(at.as_micros()).unwrap_or_default();
+            let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
             self.feedback.arrive(sequence, micros);
         }
         self.last_packet = at;

@@ -58,6 +58,8 @@ pub struct Report {
     pub(super) thread: Used,
     /// Packets that came while that thread's time was taken.
     pub(super) packets: u64,
+    /// Packets for which the viewers' sockets had no room.
+    pub(super) dropped: u64,
     pub(super) processes: Vec<Process>,
     /// How often publishers were asked for a key frame.
     pub(super) key_frame_requests: usize,
@@ -114,6 +116,7 @@ impl Report {
             "load": {
                 "cpu_ns_per_packet": round(self.thread_ns_per_packet()),
                 "saturated": self.saturated(),
+                "dropped": self.dropped,
                 "thread": self.thread.json(),
             },
         })
@@ -211,6 +214,9 @@ impl Report {
             self.thread.cpu_percent(),
             self.thread.waited_percent()
         )?;
+        if self.dropped > 0 {
+            writeln!(f, "load     {} packets came, but found no room here", self.dropped)?;
+        }
         if self.saturated() {
             writeln!(f, "load     the viewers themselves had no time left: take care")?;
         }

@@ -233,8 +233,10 @@ impl Track {
 
     /// Takes note of when a packet came that was stamped with `timestamp`.
     pub(super) fn time(&mut self, at: Duration, timestamp: u32) {
-        let ticks = at.as_micros() * u128::from(self.codec.clock_rate()) / 1_000_000;
-        let transit = low_word(ticks).wrapping_sub(timestamp);
+        // In 64 bits: this is done for every packet.
+        let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        let ticks = micros.wrapping_mul(self.codec.clock_rate().into()) / 1_000_000;
+        let transit = low_word(ticks.into()).wrapping_sub(timestamp);
         if let Some(before) = self.jitter.transit.replace(transit) {
             let apart = transit.wrapping_sub(before).cast_signed().unsigned_abs();
             // A clock that jumps is no jitter.

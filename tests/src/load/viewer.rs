@@ -144,6 +144,11 @@ impl Viewer {
         receiver.into_iter().flat_map(|receiver| &mut receiver.tracks)
     }
 
+    /// The port of its UDP socket, once it has one.
+    pub(super) fn media_port(&self) -> Option<u16> {
+        Some(self.media.as_ref()?.socket.local_addr().ok()?.port())
+    }
+
     /// Whether media came.
     pub(super) fn joined(&self) -> bool {
         self.receiver().is_some_and(|receiver| receiver.first_packet.is_some())
