@@ -168,6 +168,16 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
+fn more_viewers_than_there_may_be_descriptors_are_refused() {
+    let limited = "ulimit -n 70 && exec \"$0\" --url ws://127.0.0.1:1 --viewers 4";
+    let run = Command::new("sh").args(["-c", limited, env!("CARGO_BIN_EXE_load")]).output();
+    let run = run.unwrap();
+    assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
+    let said = "4 viewers need 72 file descriptors and may have 70";
+    assert!(stderr(&run).contains(said), "{}", stderr(&run));
+}
+
+#[test]
 fn wrong_arguments_are_refused() {
     for (wrong, said) in [
         (vec![], "--url"),

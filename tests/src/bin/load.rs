@@ -23,10 +23,10 @@ use distributary_tests::load::{self, Address, Plan, Progress};
 #[command(name = "load")]
 struct Arguments {
     /// Where viewers play, and publishers publish, as ws://HOST:PORT
-    #[arg(long, alias = "edge", value_name = "URL", value_parser = address)]
+    #[arg(long, visible_alias = "edge", value_name = "URL", value_parser = address)]
     url: Address,
     /// Where publishers publish, if that is another server, such as the origin
-    #[arg(long, alias = "origin", value_name = "URL", value_parser = address)]
+    #[arg(long, visible_alias = "origin", value_name = "URL", value_parser = address)]
     publish_url: Option<Address>,
     /// The streams' name; a number is appended unless --publishers is 0
     #[arg(long, default_value = "load")]

@@ -135,9 +135,11 @@ impl Report {
 
     /// A picture of the run, as SVG.
     pub fn plot(&self) -> String {
+        // The last second was not complete.
+        let seconds = self.tally.seconds.split_last().map_or(&[][..], |(_, complete)| complete);
         let curve = |name: &str, value: &dyn Fn(&Second) -> Option<f64>| Curve {
             name: name.to_owned(),
-            values: self.tally.seconds.iter().map(value).collect(),
+            values: seconds.iter().map(value).collect(),
         };
         let delay = |name: &str, pick: fn(Quantiles) -> u32| {
             let value = |second: &Second| {
@@ -146,7 +148,7 @@ impl Report {
             curve(name, &value)
         };
         let mut joined = 0;
-        let joins = self.tally.seconds.iter().map(|second| {
+        let joins = seconds.iter().map(|second| {
             joined += second.joined;
             Some(joined as f64)
         });

@@ -206,6 +206,7 @@ mod tests {
         feedback.arrive(65_534, 64_000);
         feedback.arrive(65_535, 64_500);
         assert!(feedback.report(&mut out, 7));
+        assert_eq!(out[..4], [0x8f, TRANSPORT_FEEDBACK, 0, 5]);
         // Two symbols, two ticks apart.
         assert_eq!(out[12..], [0xff, 0xfe, 0, 2, 0, 0, 1, 0, 0xd4, 0, 0, 2]);
         out.clear();
@@ -214,6 +215,8 @@ mod tests {
         feedback.arrive(3, 328_000);
         feedback.arrive(2, 328_250);
         assert!(feedback.report(&mut out, 7));
+        // Padded, as the first byte says, to 7 words.
+        assert_eq!(out[..4], [0xaf, TRANSPORT_FEEDBACK, 0, 6]);
         assert_eq!(out[12..20], [0, 0, 0, 4, 0, 0, 2, 1]);
         assert_eq!(out[20..], [0xc6, 0x80, 0, 3, 0x21, 0xff, 0xff, 1]);
     }

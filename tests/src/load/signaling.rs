@@ -30,7 +30,9 @@ impl Signaling {
     /// Begins a dialogue with the server at `host`, as in a URL.
     pub(super) fn web_sdk(host: &str, path: &str) -> Self {
         let wire = Wire::new(host, path);
-        Self::WebSdk(WebSdk { wire, over: false })
+        // As the SDK makes them up: no two viewers' are the same.
+        let media_session = format!("00000001-e705-11f1-810b-{:012x}", fastrand::u64(..1 << 48));
+        Self::WebSdk(WebSdk { wire, media_session, over: false })
     }
 
     /// Bytes came in; none: the connection ended.
@@ -48,7 +50,7 @@ impl Signaling {
     /// Asks for a stream.
     pub(super) fn play(&mut self, name: &str, offer: &str) {
         let Self::WebSdk(dialogue) = self;
-        dialogue.say("playStream", play_request(MEDIA_SESSION, name, offer));
+        dialogue.say("playStream", play_request(&dialogue.media_session, name, offer));
     }
 
     /// Leaves.
@@ -64,12 +66,11 @@ impl Signaling {
     }
 }
 
-/// Each viewer has a session of its own and in it one stream.
-const MEDIA_SESSION: &str = "00000001-e705-11f1-810b-000000000000";
-
 #[derive(Debug)]
 pub(super) struct WebSdk {
     wire: Wire,
+    /// Each viewer has a session of its own, and in it one stream.
+    media_session: String,
     over: bool,
 }
 
