@@ -198,12 +198,15 @@ mod tests {
 
     #[test]
     fn drops_are_those_of_the_viewers_sockets() {
-        let table = "\
-   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
-  281: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2091 2 0000000000000000 12
-  282: 0100007F:1F91 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2092 2 0000000000000000 30
-  283: 0100007F:1F92 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2093 2 0000000000000000 500
-";
+        let socket = |port: &str, drops: u32| {
+            format!(
+                "  281: 0100007F:{port} 00000000:0000 07 00000000:00000000 00:00000000 00000000 \
+                 0 0 2091 2 0000000000000000 {drops}\n"
+            )
+        };
+        let head = "   sl  local_address rem_address   st tx_queue rx_queue … pointer drops\n";
+        let sockets = [socket("1F90", 12), socket("1F91", 30), socket("1F92", 500)].concat();
+        let table = &format!("{head}{sockets}");
         assert_eq!(dropped(table, &[0x1f90, 0x1f91, 7].into()), 42);
         assert_eq!(dropped("", &[0x1f90].into()), 0);
     }
