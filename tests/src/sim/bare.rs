@@ -2,6 +2,7 @@
 //! this order.
 
 mod visitor;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use distributary_core::{
 };
 
 pub use self::visitor::Visitor;
+pub use self::words::{CONNECTION, UPGRADE, server_text_frame, text_frame};
 use super::UNIX_AT_START;
 use super::node::{self, MEDIA_PORT, Plan, WS_PORT};
 
@@ -274,6 +276,12 @@ impl Bare {
         self.open.keys().copied().collect()
     }
 
+    /// Those of one shard.
+    pub fn conns_of(&self, shard: usize) -> Vec<ConnId> {
+        let open = self.open.iter().filter(|(_, open)| open.shard == shard);
+        open.map(|(conn, _)| *conn).collect()
+    }
+
     /// What the shard has written to a connection and nobody took yet.
     pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
         self.written.remove(&conn).unwrap_or_default()
@@ -486,44 +494,3 @@ fn is_named(event: &Event) -> bool {
         | Event::Drained => true,
     }
 }
-
-/// A text frame as a browser sends it (RFC 6455, section 5.2), masked with zeros.
-pub fn text_frame(text: &[u8]) -> Vec<u8> {
-    let mut frame = frame_head(0x81, text.len(), 0x80);
-    frame.extend([0; 4]);
-    frame.extend(text);
-    frame
-}
-
-/// A text frame as a server sends it.
-pub fn server_text_frame(text: &[u8]) -> Vec<u8> {
-    let mut frame = frame_head(0x81, text.len(), 0);
-    frame.extend(text);
-    frame
-}
-
-/// The first bytes of a frame, up to its length: that in as few bytes as it goes.
-fn frame_head(first: u8, len: usize, mask: u8) -> Vec<u8> {
-    let mut head = vec![first];
-    match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(len), _) if len < 126 => head.push(mask | len),
-        (_, Ok(len)) => {
-            head.push(mask | 126);
-            head.extend(len.to_be_bytes());
-        }
-        _ => {
-            head.push(mask | 127);
-            head.extend((len as u64).to_be_bytes());
-        }
-    }
-    head
-}
-
-/// A request that upgrades to a WebSocket; its key is the example of RFC 6455.
-pub const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: node.example:8080\r\nConnection: Upgrade\r\n\
-    Upgrade: websocket\r\nOrigin: http://node.example\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// The first message of every page.
-pub const CONNECTION: &[u8] = b"{\"message\":\"connection\",\"data\":[{\"appKey\":\"defaultApp\",\
-    \"mediaProviders\":[\"WebRTC\"],\"clientVersion\":\"2.0\"}]}";
