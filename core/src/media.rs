@@ -29,6 +29,7 @@ mod rewrite;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod transport_count;
 mod ufrag;
 
 pub use crypto::crypto_provider;
