@@ -34,12 +34,14 @@ pub use self::shard::shard;
 pub use self::stream::stream;
 pub use self::tls::tls;
 pub use self::websocket::websocket;
+/// A CDN of two nodes in a storm that the bytes describe.
+pub use distributary_tests::sim::storm::play as world;
 
 /// A body, with the name of its target and of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("datagrams", datagrams),
     ("http", http),
     ("media", media),
@@ -50,4 +52,5 @@ pub const TARGETS: [Target; 10] = [
     ("stream", stream),
     ("tls", tls),
     ("websocket", websocket),
+    ("world", world),
 ];

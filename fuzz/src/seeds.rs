@@ -7,7 +7,7 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 
 /// The seeds that are made of messages in this repository.
 pub fn seeds() -> Vec<Seed> {
-    [http(), websocket(), descriptions(), tls(), media(), shards()].concat()
+    [http(), websocket(), descriptions(), tls(), media(), shards(), worlds()].concat()
 }
 
 fn http() -> Vec<Seed> {
@@ -221,4 +221,19 @@ fn shards() -> Vec<Seed> {
             ]),
         ),
     ]
+}
+
+/// Steps of three bytes: what happens, how long after the step before, and to whom.
+fn worlds() -> Vec<Seed> {
+    let seeds: [(&str, &[u8]); 8] = [
+        ("nothing", &[0]),
+        ("weather", &[1, 0, 10, 1, 0, 100, 2, 0, 100, 3]),
+        ("crashes", &[2, 1, 10, 1, 1, 200, 2, 2, 200, 3]),
+        ("clocks", &[3, 3, 10, 1, 4, 100, 2, 3, 200, 4]),
+        ("links", &[4, 5, 10, 1, 6, 100, 2, 13, 10, 3, 6, 100, 4]),
+        ("people", &[5, 7, 10, 1, 8, 50, 2, 9, 50, 3, 10, 50, 4, 11, 50, 5, 12, 50, 6]),
+        ("shards", &[6, 14, 10, 1, 15, 10, 2, 16, 10, 3, 17, 10, 4]),
+        ("wishes", &[7, 18, 10, 1, 19, 10, 2, 18, 10, 3, 19, 10, 4]),
+    ];
+    seeds.map(|(name, bytes)| ("world", name, bytes.to_vec())).to_vec()
 }

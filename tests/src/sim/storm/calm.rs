@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Storm;
 use super::cast::Actor;
+use super::deeds::Whom;
 use super::model::{Model, Standing};
 
 /// How long an action may take to have its full effect, on a good network: to be told, to be
@@ -23,7 +24,8 @@ impl Storm {
             let is = actor.standing(&self.sim);
             let should = model.standing(index).map(Standing::words);
             // Who is not to find a stream asks for it again and again.
-            let asks = is.0 == "PENDING" && !actor.is_over(&self.sim);
+            let known = !self.deeds.touched(actor.since, &[Whom::Memory(actor.node)]);
+            let asks = is.0 == "PENDING" && !actor.is_over(&self.sim) && known;
             let asks = asks && should.is_some_and(|(status, _)| status == "FAILED");
             if should != Some(is) && !asks {
                 return Err(format!("{} is {is:?}, not {should:?}", self.who(index)));
