@@ -43,7 +43,7 @@ pub(super) const MEDIA: &[Mutation] = &[
         breaks: "a late packet of before a takeover repeats a number",
         file: "core/src/media/rewrite.rs",
         code: "if seq < state.seq_min {",
-        fault: "if seq < state.seq_min && packet.payload.is_empty() {",
+        fault: "if seq == 0 {",
     },
     Mutation {
         name: "entered-before-key-frame",
