@@ -40,7 +40,7 @@ fn the_program_lists_its_faults_and_knows_no_others() {
     let said = run(&["--list", "--only", "status-twice"]);
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     assert_eq!(text, "status-twice: core/src/cdn.rs: every status is sent twice\n");
-    for wrong in [&["--only", "none"][..], &["--only"], &["--what"]] {
+    for wrong in [&["--only", "none"][..], &["--only"], &["--stage", "none"], &["--what"]] {
         let said = run(wrong);
         assert_eq!(said.status.code(), Some(2), "{wrong:?}");
         assert!(String::from_utf8_lossy(&said.stderr).contains("usage: mutants"), "{wrong:?}");

@@ -1,7 +1,7 @@
 //! Puts faults into a copy of core, one at a time, and tells which test catches each.
 //!
 //! ```text
-//! cargo run -p distributary-tests --bin mutants -- [--list] [--sim] [--only NAME]…
+//! cargo run -p distributary-tests --bin mutants -- [--list] [--sim] [--stage NAME]… [--only NAME]…
 //! ```
 //!
 //! How it goes is said on standard error, what came of it on standard output. It fails if a fault
@@ -11,18 +11,20 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use distributary_tests::mutants::{Catch, Mutation, Suite, Tree, mutations};
+use distributary_tests::mutants::{Catch, Mutation, STAGES, Stage, Suite, Tree, mutations};
 
 const USAGE: &str = "\
-usage: mutants [--list] [--sim] [--only NAME]…
-  --list        names the faults, and makes none
-  --sim         asks the simulation too about what another test catches
-  --only NAME   makes this fault only; may be given several times
+usage: mutants [--list] [--sim] [--stage NAME]… [--only NAME]…
+  --list         names the faults, and makes none
+  --sim          asks the simulation too about what another test catches
+  --stage NAME   asks these tests only: core, simulation or others
+  --only NAME    makes this fault only
 ";
 
 struct Arguments {
     list: bool,
     sim: bool,
+    stages: Vec<&'static str>,
     chosen: Vec<&'static Mutation>,
 }
 
@@ -64,7 +66,8 @@ fn judge(arguments: &Arguments) -> Result<Vec<Row>, String> {
         let text = tree.read(mutation.file).map_err(|error| error.to_string())?;
         mutation.apply(&text)?;
     }
-    let suite = Suite::measure(&tree, say)?;
+    let wanted = |stage: &Stage| arguments.stages.contains(&stage.name);
+    let suite = Suite::measure(&tree, wanted, say)?;
     let mut rows = Vec::new();
     for (nth, mutation) in (1..).zip(&arguments.chosen) {
         say(&format!("{nth} of {}: {}", arguments.chosen.len(), mutation.name));
@@ -137,12 +140,18 @@ fn say(text: &str) {
 
 impl Arguments {
     fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut arguments = Self { list: false, sim: false, chosen: Vec::new() };
+        let (stages, chosen) = (Vec::new(), Vec::new());
+        let mut arguments = Self { list: false, sim: false, stages, chosen };
         let mut words = words;
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--list" => arguments.list = true,
                 "--sim" => arguments.sim = true,
+                "--stage" => {
+                    let name = words.next().ok_or("--stage wants a name")?;
+                    let found = STAGES.iter().find(|stage| stage.name == name);
+                    arguments.stages.push(found.ok_or(format!("no stage is called {name}"))?.name);
+                }
                 "--only" => {
                     let name = words.next().ok_or("--only wants a name")?;
                     let found = mutations().find(|mutation| mutation.name == name);
@@ -153,6 +162,9 @@ impl Arguments {
         }
         if arguments.chosen.is_empty() {
             arguments.chosen = mutations().collect();
+        }
+        if arguments.stages.is_empty() {
+            arguments.stages = STAGES.map(|stage| stage.name).to_vec();
         }
         Ok(arguments)
     }

@@ -60,6 +60,13 @@ pub(super) const MEDIA: &[Mutation] = &[
         fault: ".marker(false)",
     },
     Mutation {
+        name: "extensions-lost",
+        breaks: "a viewer is not told on which side a phone's picture stands",
+        file: "core/src/media/egress.rs",
+        code: ".ext_vals(packet.extensions.values())",
+        fault: ".ext_vals(Default::default())",
+    },
+    Mutation {
         name: "key-frames-not-coalesced",
         breaks: "every viewer's wish for a key frame goes to the publisher",
         file: "core/src/media/keyframe.rs",

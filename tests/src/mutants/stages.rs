@@ -55,15 +55,19 @@ pub struct Suite<'a> {
 }
 
 impl<'a> Suite<'a> {
-    /// Runs every stage without a fault, and takes its time. `say` is told how it goes.
+    /// Runs the `wanted` stages without a fault, and takes their time. `say` is told how it goes.
     ///
     /// # Errors
     ///
     /// In words, if a test fails: then nothing could be learned from its failing with a fault.
-    pub fn measure(tree: &'a Tree, mut say: impl FnMut(&str)) -> Result<Self, String> {
+    pub fn measure(
+        tree: &'a Tree,
+        wanted: impl Fn(&Stage) -> bool,
+        mut say: impl FnMut(&str),
+    ) -> Result<Self, String> {
         let mut stages = Vec::new();
         let mut before = BTreeSet::new();
-        for stage in STAGES {
+        for stage in STAGES.into_iter().filter(|stage| wanted(stage)) {
             let programs = cargo::build(tree, stage.arguments)?;
             let sources = programs.into_iter().map(|program| program.source);
             let own = sources.filter(|source| before.insert(source.clone())).collect();
