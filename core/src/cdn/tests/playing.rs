@@ -125,6 +125,7 @@ fn a_session_that_is_gone_leaves_nothing() {
     site.play(viewer, "W", "other");
     site.leave(viewer);
     assert!(site.dropped(egress));
+    assert!(site.node.streams.values().all(|stream| stream.viewers.is_empty()));
     site.leave(page);
     assert!(site.dropped(ingest));
     site.wait_ms(10_000);
