@@ -50,6 +50,30 @@ fn the_first_viewer_and_the_last_are_the_streams_shards_business_and_every_wish(
 }
 
 #[test]
+fn a_shard_gets_what_comes_in_as_long_as_it_has_viewers() {
+    let mut stage = Stage::of_two(Limits::default());
+    let (stream, to) = (StreamId(1), HOME);
+    let mut sent = |seq, word: ToMedia| {
+        stage.handle(word);
+        let packet = packet(&stage, seq, true, 100);
+        stage.ends[0].write(packet);
+        stage.run(Duration::from_millis(100));
+        let outputs = stage.bench.outputs().into_iter();
+        let packets = outputs.map(|output| match output {
+            Output::Post { to: HOME, message } => match message.0 {
+                Message::Packets(packets) => packets.len(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        });
+        packets.sum::<usize>()
+    };
+    assert_eq!(sent(1, ToMedia::Subscribe { stream, to }), 1);
+    assert_eq!(sent(2, ToMedia::Subscribe { stream, to }), 1, "not twice");
+    assert_eq!(sent(3, ToMedia::Unsubscribe { stream, to }), 0);
+}
+
+#[test]
 fn nothing_is_kept_of_those_who_are_gone() {
     let mut stage = Stage::of_two(Limits::default());
     stage.handle(ToMedia::Subscribe { stream: StreamId(1), to: HOME });
