@@ -109,6 +109,13 @@ pub(super) const MEDIA: &[Mutation] = &[
         fault: "let _ = word;",
     },
     Mutation {
+        name: "shard-subscribed-twice",
+        breaks: "a shard that says again that it has viewers is sent everything twice",
+        file: "core/src/media.rs",
+        code: "if !stream.subscribers.contains(&to) {",
+        fault: "{",
+    },
+    Mutation {
         name: "queue-only-grows",
         breaks: "what was sent still counts as waiting, until nothing more is sent",
         file: "core/src/media/runs.rs",
