@@ -27,10 +27,11 @@ fn outputs(shard: &mut Shard) -> (Vec<Output>, Option<Instant>) {
     let mut send = SendBuffer::new(1);
     let mut outputs = Vec::new();
     loop {
-        match shard.poll_output(&mut send) {
-            Output::Timeout(at) => return (outputs, at),
-            output => outputs.push(output),
+        let output = shard.poll_output(&mut send);
+        if let Output::Timeout(at) = output {
+            return (outputs, at);
         }
+        outputs.push(output);
         assert!(outputs.len() < 100, "it never comes to rest: {outputs:?}");
     }
 }

@@ -207,9 +207,8 @@ fn words_go_to_the_shards_that_they_are_for() {
     node.handle(ctx, requested(Request::Play(wish("Q", "cam"))));
     node.handle(ctx, ToNode::Up { peer: PeerId(2) });
     node.handle(ctx, requested(Request::Stop { media_session: "Q".into() }));
-    let posts = bench.outputs().into_iter().filter_map(|output| match output {
-        Output::Post { to, message } => Some((to, message.0)),
-        _ => None,
+    let posts = bench.outputs().into_iter().filter_map(|output| {
+        if let Output::Post { to, message } = output { Some((to, message.0)) } else { None }
     });
     let (said, done): (Vec<_>, Vec<_>) =
         posts.partition(|(_, message)| matches!(message, Message::Connection { .. }));

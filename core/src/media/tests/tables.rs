@@ -12,17 +12,18 @@ use crate::output::Output;
 const HERE: ShardId = ShardId::NODE;
 const HOME: ShardId = ShardId(1);
 
-/// What the shard told others, as text.
-fn posts(stage: &mut Stage) -> Vec<(ShardId, String)> {
-    let outputs = stage.bench.outputs().into_iter();
-    let posts = outputs.map(|output| match output {
-        Output::Post { to, message } => match message.0 {
-            Message::Media(word) => (to, format!("{word:?}")),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    });
-    posts.collect()
+/// What the shard told others.
+fn posts(stage: &mut Stage) -> Vec<(ShardId, Message)> {
+    let post = |output| {
+        let Output::Post { to, message } = output else { panic!("{output:?}") };
+        (to, message.0)
+    };
+    stage.bench.outputs().into_iter().map(post).collect()
+}
+
+/// The same as text.
+fn words(stage: &mut Stage) -> Vec<(ShardId, String)> {
+    posts(stage).into_iter().map(|(to, message)| (to, format!("{message:?}"))).collect()
 }
 
 /// A viewer of a stream that comes in at another shard.
@@ -35,18 +36,18 @@ fn play_from_afar(stage: &mut Stage, peer: u64) {
 #[test]
 fn the_first_viewer_and_the_last_are_the_streams_shards_business_and_every_wish() {
     let mut stage = Stage::new(Limits::default());
-    let to_home = |word: ToMedia| vec![(HOME, format!("{word:?}"))];
+    let to_home = |word: ToMedia| vec![(HOME, format!("{:?}", Message::Media(word)))];
     let (stream, to) = (StreamId(1), HERE);
     play_from_afar(&mut stage, 1);
-    assert_eq!(posts(&mut stage), to_home(ToMedia::Subscribe { stream, to }));
+    assert_eq!(words(&mut stage), to_home(ToMedia::Subscribe { stream, to }));
     play_from_afar(&mut stage, 2);
-    assert_eq!(posts(&mut stage), []);
+    assert_eq!(words(&mut stage), []);
     stage.handle(ToMedia::WantKeyframe { stream });
-    assert_eq!(posts(&mut stage), to_home(ToMedia::WantKeyframe { stream }));
+    assert_eq!(words(&mut stage), to_home(ToMedia::WantKeyframe { stream }));
     stage.handle(ToMedia::Drop { peer: PeerId(1) });
-    assert_eq!(posts(&mut stage), []);
+    assert_eq!(words(&mut stage), []);
     stage.handle(ToMedia::Drop { peer: PeerId(2) });
-    assert_eq!(posts(&mut stage), to_home(ToMedia::Unsubscribe { stream, to }));
+    assert_eq!(words(&mut stage), to_home(ToMedia::Unsubscribe { stream, to }));
 }
 
 #[test]
@@ -58,13 +59,10 @@ fn a_shard_gets_what_comes_in_as_long_as_it_has_viewers() {
         let packet = packet(&stage, seq, true, 100);
         stage.ends[0].write(packet);
         stage.run(Duration::from_millis(100));
-        let outputs = stage.bench.outputs().into_iter();
-        let packets = outputs.map(|output| match output {
-            Output::Post { to: HOME, message } => match message.0 {
-                Message::Packets(packets) => packets.len(),
-                other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
+        let packets = posts(&mut stage).into_iter().map(|(to, message)| {
+            let Message::Packets(packets) = message else { panic!("{message:?}") };
+            assert_eq!(to, HOME);
+            packets.len()
         });
         packets.sum::<usize>()
     };
