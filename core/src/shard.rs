@@ -1,5 +1,8 @@
 //! The state machine itself: it owns the parts, routes inputs to them and collects what they do.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Instant;
 
