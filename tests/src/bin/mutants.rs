@@ -17,7 +17,7 @@ const USAGE: &str = "\
 usage: mutants [--list] [--sim] [--stage NAME]… [--only NAME]…
   --list         names the faults, and makes none
   --sim          asks the simulation too about what another test catches
-  --stage NAME   asks these tests only: core, simulation or others
+  --stage NAME   asks these tests only: core, simulation, storms or others
   --only NAME    makes this fault only
 ";
 

@@ -19,11 +19,16 @@ pub struct Stage {
 }
 
 /// All stages, in order.
-pub const STAGES: [Stage; 3] = [
+pub const STAGES: [Stage; 4] = [
     Stage { name: "core", arguments: &["--package=distributary-core"], simulates: false },
     Stage {
         name: "simulation",
         arguments: &["--package=distributary-tests", "--test=sim"],
+        simulates: true,
+    },
+    Stage {
+        name: "storms",
+        arguments: &["--package=distributary-tests", "--test=storms"],
         simulates: true,
     },
     Stage { name: "others", arguments: &["--workspace", "--tests"], simulates: false },

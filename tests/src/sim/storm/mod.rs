@@ -314,6 +314,10 @@ impl Storm {
         for key in ["streams_webrtc_in", "streams_webrtc_out", "streams_relayed", "core_peers"] {
             assert_eq!(number(key), 0, "n{node} {key}\n{text}");
         }
+        for (shard, tables) in self.sim.tables(node).into_iter().enumerate() {
+            let left = (tables.peers, tables.streams);
+            assert_eq!(left, (0, 0), "n{node}.{shard} has peers and streams left");
+        }
     }
 
     /// Every pair of nodes of which one pushes to the other.
