@@ -4,7 +4,7 @@
 //! A run has five acts. *Opening*: everybody opens a page. *Storm*: faults, of kinds and at times
 //! that the seed chooses, while people go on publishing, playing and trying again; whatever a page
 //! is told or shown must have a reason. *Mending*: all faults end, and within a bound the pages
-//! must be in the state that a plain [model](Model) names. *Calm*: people act one at a time, and
+//! must be in the state that a plain model of the CDN names. *Calm*: people act one at a time, and
 //! the model says what each of them, and nobody else, is told of it. *Leaving*: everybody goes,
 //! and nothing may be left of them.
 
