@@ -34,8 +34,11 @@ pub use self::shard::shard;
 pub use self::stream::stream;
 pub use self::tls::tls;
 pub use self::websocket::websocket;
+
 /// A CDN of two nodes in a storm that the bytes describe.
-pub use distributary_tests::sim::storm::play as world;
+pub fn world(data: &[u8]) {
+    distributary_tests::sim::storm::play(data, false);
+}
 
 /// A body, with the name of its target and of its corpus.
 pub type Target = (&'static str, fn(&[u8]));

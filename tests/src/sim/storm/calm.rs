@@ -40,6 +40,11 @@ impl Storm {
             if should != Some(is) && !asks {
                 return Err(format!("{} is {is:?}, not {should:?}", self.who(index)));
             }
+            // What a page was told last says little once its connection is gone.
+            if should.is_some_and(|(status, _)| status != "FAILED") && !actor.is_running(&self.sim)
+            {
+                return Err(format!("{} has no session", self.who(index)));
+            }
             if let Some(Standing::Playing(source)) = model.standing(index) {
                 self.sees(index, actor, *source)?;
             }

@@ -108,15 +108,20 @@ pub fn run(seed: u64, plan: Profile, srtp: Srtp, show: bool) -> Outcome {
 }
 
 /// Plays a storm of two nodes that bytes describe: three for each step, which are what happens, how
-/// long after the step before, and to whom.
+/// long after the step before, and to whom. On stdout too if `show` is set.
 ///
 /// # Panics
 ///
 /// Where something is wrong.
-pub fn play(bytes: &[u8]) {
+pub fn play(bytes: &[u8], show: bool) {
     let (head, steps) = bytes.split_at(bytes.len().min(1));
     let seed = head.first().copied().map_or(0, u64::from);
     let mut storm = Storm::open(seed, SMALL, Srtp::Null);
+    let run = "--script fuzz/found/world/FILE";
+    storm.sim.set_replay(super::replay(run));
+    if show {
+        storm.sim.show();
+    }
     storm.pass(Duration::from_millis(800));
     for step in steps.chunks_exact(3).take(SCRIPT_STEPS_MAX) {
         let [what, after, whom] = step else { continue };
