@@ -127,6 +127,10 @@ impl Connections {
         self.after(ctx, conn);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     pub(crate) fn outgoing(&self, conn: ConnId) -> &[u8] {
         self.table.get(&conn).map_or(&[], |entry| entry.stream.outgoing())
     }

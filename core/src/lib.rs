@@ -69,4 +69,4 @@ pub use media::crypto_provider;
 pub use message::ShardMessage;
 pub use output::{Event, Linger, Output, SendBuffer, Transmit};
 pub use pages::{Page, Pages};
-pub use shard::Shard;
+pub use shard::{Shard, Tables};

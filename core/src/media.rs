@@ -29,6 +29,7 @@ mod rewrite;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod transport_count;
 mod ufrag;
 
 pub use crypto::crypto_provider;
@@ -107,6 +108,11 @@ enum Timer {
 }
 
 impl Media {
+    /// How many peers are here, and how many streams.
+    pub(crate) fn table_sizes(&self) -> (usize, usize) {
+        (self.peers.len(), self.streams.len())
+    }
+
     pub(crate) fn new(shard: ShardId, port: u16) -> Self {
         Self {
             shard,

@@ -1,5 +1,8 @@
 //! The state machine itself: it owns the parts, routes inputs to them and collects what they do.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,6 +36,17 @@ pub struct Shard {
     /// On shard 0 only.
     node: Option<Node>,
     drain: Drain,
+}
+
+/// How much a shard's tables hold. All of it is gone with those whom it is about.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tables {
+    /// TCP connections that were accepted.
+    pub connections: usize,
+    /// WebRTC transports.
+    pub peers: usize,
+    /// Streams that come in here, or are sent from here.
+    pub streams: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,6 +136,12 @@ impl Shard {
                 return Output::Timeout(self.next_timeout());
             }
         }
+    }
+
+    /// Tells how much the shard's tables hold.
+    pub fn tables(&self) -> Tables {
+        let (peers, streams) = self.media.table_sizes();
+        Tables { connections: self.connections.len(), peers, streams }
     }
 
     /// The bytes that wait to be written to a connection.

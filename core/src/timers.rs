@@ -72,6 +72,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_went_off_can_be_set_to_the_same_moment_again() {
+        let now = Instant::now();
+        let mut timers = Timers::new();
+        for _ in 0..2 {
+            timers.set(1, Some(now));
+            assert_eq!((timers.next(), timers.len()), (Some(now), 1));
+            assert_eq!(timers.pop_due(now), Some(1));
+            assert_eq!((timers.next(), timers.len()), (None, 0));
+        }
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Set(u8, Option<u64>),

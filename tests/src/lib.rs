@@ -6,6 +6,7 @@ pub mod client;
 pub mod figures;
 pub mod http;
 pub mod load;
+pub mod mutants;
 pub mod page;
 pub mod process;
 pub mod real;

@@ -67,7 +67,13 @@ impl Wire {
     pub fn receive(&mut self, bytes: &[u8]) {
         match std::mem::replace(&mut self.state, State::Over(Vec::new())) {
             State::Upgrading(mut handshake) => {
-                handshake.get_mut().get_mut().feed(bytes);
+                let pipe = handshake.get_mut().get_mut();
+                pipe.feed(bytes);
+                // tungstenite takes a head in many small pieces for an attack.
+                if !pipe.has_head() {
+                    self.state = State::Upgrading(handshake);
+                    return;
+                }
                 self.upgraded(handshake.handshake());
                 if matches!(self.state, State::Open(_)) {
                     self.read();
@@ -190,6 +196,12 @@ impl Pipe {
     fn feed(&mut self, bytes: &[u8]) {
         self.ended |= bytes.is_empty();
         self.incoming.extend(bytes);
+    }
+
+    /// Whether the head of a response is there, or will never be.
+    fn has_head(&mut self) -> bool {
+        let bytes = self.incoming.make_contiguous();
+        self.ended || bytes.windows(4).any(|window| window == b"\r\n\r\n")
     }
 }
 

@@ -331,12 +331,11 @@ impl Node {
         let Some(link) = self.links.links.get_mut(&node) else { return };
         let Some(relay) = link.relays.remove(&stream) else { return };
         let at = ctx.now + ctx.config.limits.relay_retry_interval;
-        let name = self.streams.get(&stream).map(|stream| stream.name.clone());
         let again =
             Relay { media_session: relay.media_session.clone(), phase: RelayPhase::Retry { at } };
         link.relays.insert(stream, again);
-        let text = signal::un_publish_stream(&relay.media_session, &name.unwrap_or_default());
-        let said = link.say(ctx, &text);
+        // By its name, the edge would also end what it keeps of the stream until the next try.
+        let said = link.say(ctx, &signal::un_publish_stream(&relay.media_session, ""));
         self.end_relay(ctx, node, stream, relay, why);
         self.link_outcome(ctx, node, said);
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::ice::IceCreds;
-use str0m::media::{Direction, MediaAdded, MediaKind};
+use str0m::media::{Direction, Media, MediaAdded, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
@@ -21,6 +21,7 @@ use super::ingest::Ingest;
 use super::offer::{Narrowed, Offer, OfferFault};
 use super::packet::{Kind, Packet};
 use super::runs::Runs;
+use super::transport_count::TransportCount;
 use super::ufrag;
 use crate::config::Config;
 use crate::id::PeerId;
@@ -48,6 +49,8 @@ pub(crate) struct Peer {
     pub(crate) runs: Runs,
     /// When str0m wants to be called.
     wake: Option<Instant>,
+    /// Which of the far side's transport-wide sequence numbers str0m may see.
+    transport_count: TransportCount,
     /// When the first thing was written that the last drain did not send.
     written: Option<Instant>,
 }
@@ -282,6 +285,7 @@ impl Peer {
             port,
             runs: Runs::default(),
             wake: Some(ctx.now),
+            transport_count: TransportCount::default(),
             written: Some(ctx.now),
         }
     }
@@ -302,6 +306,9 @@ impl Peer {
             && let Phase::Connected { checked } = &mut self.phase
         {
             *checked = ctx.now;
+        }
+        if !self.transport_count.admits(bytes) {
+            return;
         }
         if let Err(error) = self.rtc.handle_input(Input::Receive(ctx.now, receive)) {
             facts.push(Fact::Failed(fault_of(error)));
@@ -429,6 +436,9 @@ impl Peer {
             Event::MediaAdded(added) => self.note_track(&added),
             Event::IceConnectionStateChange(state) => self.note_ice(state, facts),
             Event::RtpPacket(packet) => {
+                if let Some(number) = packet.header.ext_vals.transport_cc {
+                    self.transport_count.taken(number);
+                }
                 if let Role::Ingest(ingest) = &mut self.role
                     && let Some(packet) = ingest.receive(&mut self.rtc, packet)
                 {
@@ -443,6 +453,10 @@ impl Peer {
 
     /// str0m tells of the offer's sections once the peer is connected.
     fn note_track(&mut self, added: &MediaAdded) {
+        let extensions = self.rtc.media(added.mid).map(Media::remote_extmap);
+        if let Some(id) = extensions.and_then(|map| map.id_of(Extension::TransportSequenceNumber)) {
+            self.transport_count.add_id(id);
+        }
         let kind = Kind::from(added.kind);
         let [audio, video] = self.codecs;
         let codec = match kind {

@@ -19,6 +19,7 @@ mod paths;
 mod peers;
 mod routes;
 mod stage;
+mod tables;
 
 const CAPTURES: [&str; 4] = [
     include_str!("../../../tests/fixtures/captures/chromium-publish.json"),

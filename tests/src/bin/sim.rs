@@ -1,7 +1,9 @@
 //! Plays the simulation by seeds: one with its timeline, or many.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +16,17 @@ use distributary_tests::sim::{scenario, storm};
 
 /// Plays a whole CDN in simulated time. A seed decides everything that happens.
 #[derive(Parser, Debug)]
-#[command(name = "sim")]
+#[command(name = "sim", group = clap::ArgGroup::new("what").required(true))]
 struct Arguments {
     /// Plays this seed. Its last line is the same on every machine.
-    #[arg(long, value_name = "N", required_unless_present = "seeds", conflicts_with = "seeds")]
+    #[arg(long, value_name = "N", group = "what")]
     seed: Option<u64>,
     /// Plays so many seeds; fails if one of them does.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", group = "what")]
     seeds: Option<u64>,
+    /// Plays the storm that a file describes: an input of the fuzz target `world`.
+    #[arg(long, value_name = "FILE", group = "what")]
+    script: Option<PathBuf>,
     /// The first of many seeds.
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -62,13 +67,22 @@ struct Played {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match (arguments.seed, arguments.seeds) {
-        (Some(seed), _) => one(&arguments, seed).map(|()| true),
-        (None, count) => many(&arguments, count.unwrap_or_default()),
+    let done = match (&arguments.script, arguments.seed) {
+        (Some(script), _) => fs::read(script).map(|bytes| {
+            storm::play(&bytes, arguments.trace);
+            true
+        }),
+        (None, Some(seed)) => one(&arguments, seed).map(|()| true),
+        (None, None) => many(&arguments, arguments.seeds.unwrap_or_default()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) | Err(_) => ExitCode::FAILURE,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            // Nobody is there to be told that nobody is there.
+            let _ = writeln!(io::stderr(), "{problem}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -103,9 +103,23 @@ impl Track {
         for pair in ordered.windows(2) {
             if let [before, after] = pair {
                 faults.extend(misstep(before, after));
+                faults.extend(self.misframed(before, after));
             }
         }
         faults
+    }
+}
+
+impl Track {
+    /// What is wrong with how two packets of a picture are marked: the last one of a frame is, and
+    /// no other (RFC 7741, section 4.1, and RFC 6184, section 5.1).
+    fn misframed(&self, before: &Packet, after: &Packet) -> Option<String> {
+        let (Some(sent), Some(then)) = (before.stamp, after.stamp) else { return None };
+        let follows = (sent.publisher, sent.counter + 1) == (then.publisher, then.counter);
+        let next = after.sequence == before.sequence + 1 && follows;
+        let ends = after.timestamp != before.timestamp;
+        let wrong = self.codec.is_video() && next && before.marker != ends;
+        wrong.then(|| format!("{} is marked {}", before.sequence, before.marker))
     }
 }
 

@@ -27,6 +27,9 @@ use super::random::fnv1a;
 pub enum Srtp {
     /// The identity, with a checksum in place of the tag.
     Null,
+    /// The identity, with a checksum that is sent and not looked at: whoever knows where a peer is
+    /// heard can say anything to it, as its far side could that has the keys.
+    Unchecked,
     /// The real ciphers, keyed by the simulated handshake: just as repeatable, but slower.
     Real,
     /// Nothing simulated: DTLS as str0m has it, too. Signatures differ in length from run to run,
@@ -38,6 +41,7 @@ impl fmt::Display for Srtp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
+            Self::Unchecked => "unchecked",
             Self::Real => "real",
             Self::Stock => "stock",
         })
@@ -47,8 +51,18 @@ impl fmt::Display for Srtp {
 /// The provider that simulated browsers and nodes share.
 pub fn provider(srtp: Srtp) -> Arc<CryptoProvider> {
     let stock = str0m::crypto::from_feature_flags();
+    let null = |checks| CryptoProvider {
+        srtp_provider: if checks {
+            &NullSrtp { checks: true }
+        } else {
+            &NullSrtp { checks: false }
+        },
+        dtls_provider: &SimDtls,
+        ..stock.clone()
+    };
     Arc::new(match srtp {
-        Srtp::Null => CryptoProvider { srtp_provider: &NullSrtp, dtls_provider: &SimDtls, ..stock },
+        Srtp::Null => null(true),
+        Srtp::Unchecked => null(false),
         Srtp::Real => CryptoProvider { dtls_provider: &SimDtls, ..stock },
         Srtp::Stock => stock,
     })
@@ -57,7 +71,7 @@ pub fn provider(srtp: Srtp) -> Arc<CryptoProvider> {
 /// The certificate of a node, different for each `owner`, under what protects its media.
 pub(super) fn identity(srtp: Srtp, owner: u64) -> DtlsCert {
     match srtp {
-        Srtp::Null | Srtp::Real => certificate(owner),
+        Srtp::Null | Srtp::Unchecked | Srtp::Real => certificate(owner),
         Srtp::Stock => str0m::crypto::from_feature_flags()
             .dtls_provider
             .generate_certificate()
@@ -264,19 +278,28 @@ impl DtlsInstance for Handshake {
 }
 
 #[derive(Debug)]
-struct NullSrtp;
+struct NullSrtp {
+    checks: bool,
+}
+
+impl NullSrtp {
+    /// The one of the two that outlives everybody.
+    fn lasting(&self) -> &'static Self {
+        if self.checks { &NullSrtp { checks: true } } else { &NullSrtp { checks: false } }
+    }
+}
 
 impl SrtpProvider for NullSrtp {
     fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
-        &NullSrtp
+        self.lasting()
     }
 
     fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
-        &NullSrtp
+        self.lasting()
     }
 
     fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
-        &NullSrtp
+        self.lasting()
     }
 
     fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
@@ -301,19 +324,19 @@ fn spread(key: &[u8], input: &[u8], output: &mut [u8]) {
 
 impl SupportedAes128CmSha1_80 for NullSrtp {
     fn create_cipher(&self, key: [u8; 16], _encrypt: bool) -> Box<dyn Aes128CmSha1_80Cipher> {
-        Box::new(NullCipher { key: key.to_vec() })
+        Box::new(NullCipher { key: key.to_vec(), checks: self.checks })
     }
 }
 
 impl SupportedAeadAes128Gcm for NullSrtp {
     fn create_cipher(&self, key: [u8; 16], _encrypt: bool) -> Box<dyn AeadAes128GcmCipher> {
-        Box::new(NullCipher { key: key.to_vec() })
+        Box::new(NullCipher { key: key.to_vec(), checks: self.checks })
     }
 }
 
 impl SupportedAeadAes256Gcm for NullSrtp {
     fn create_cipher(&self, key: [u8; 32], _encrypt: bool) -> Box<dyn AeadAes256GcmCipher> {
-        Box::new(NullCipher { key: key.to_vec() })
+        Box::new(NullCipher { key: key.to_vec(), checks: self.checks })
     }
 }
 
@@ -322,6 +345,7 @@ const TAG_BYTES: usize = 16;
 #[derive(Debug)]
 struct NullCipher {
     key: Vec<u8>,
+    checks: bool,
 }
 
 impl NullCipher {
@@ -354,7 +378,7 @@ impl NullCipher {
         let (text, tag) = input
             .split_last_chunk::<TAG_BYTES>()
             .ok_or_else(|| CryptoError::Other("no room for a tag".into()))?;
-        if self.tag(iv, aads, text) != *tag {
+        if self.checks && self.tag(iv, aads, text) != *tag {
             return Err(CryptoError::Other("the tag does not match".into()));
         }
         for (to, from) in output.iter_mut().zip(text) {

@@ -101,6 +101,9 @@ impl Sim {
         // Those that cross the shard's refusal are still there.
         assert!(conns <= limits.connections_max + CROSSING, "n{node}.{shard} has {conns}");
         assert!(sockets <= limits.dial_sockets_max, "n{node}.{shard} has {sockets} sockets");
+        let tables = slot.shard.tables();
+        assert!(tables.peers <= limits.peers_max, "n{node}.{shard} has {tables:?}");
+        assert!(tables.streams <= limits.streams_max, "n{node}.{shard} has {tables:?}");
         for conn in slot.conns.keys() {
             let waiting = slot.shard.outgoing(*conn).len();
             assert!(waiting <= limits.outgoing_bytes_max, "n{node}.{shard} {conn} has {waiting}");

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use distributary_core::{Command, Epoch, Event as Fact, Input, ShardId};
+use distributary_core::{Command, Epoch, Event as Fact, Input, ShardId, Tables};
 
 use super::node::{self, Node, Plan};
 use super::{Event, Sim, UNIX_AT_START};
@@ -138,6 +138,12 @@ impl Sim {
     /// Whether a node runs.
     pub fn is_up(&self, index: usize) -> bool {
         self.nodes.get(index).is_some_and(|node| node.up)
+    }
+
+    /// How much the tables of each of a node's shards hold.
+    pub fn tables(&self, index: usize) -> Vec<Tables> {
+        let shards = self.nodes.get(index).map_or(&[] as &[_], |node| &node.shards);
+        shards.iter().map(|slot| slot.shard.tables()).collect()
     }
 
     /// What a node's shards reported, in order.

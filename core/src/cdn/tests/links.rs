@@ -307,6 +307,21 @@ fn a_peer_that_cannot_be_had_is_tried_again_and_a_lost_one_too() {
     assert_ne!(site.peer(), second);
 }
 
+/// What an edge still has of a stream, it keeps until the next try.
+#[test]
+fn a_try_that_fails_is_not_taken_back_by_the_name_of_its_stream() {
+    let mut site = linked();
+    let page = site.join("10.0.0.1");
+    site.live(page, "P", "cam");
+    site.relay(1);
+    site.cut(1);
+    site.wait_ms(200);
+    let peer = site.peer();
+    site.hear(ToNode::Offered { peer, outcome: Err(PeerFault::Exhausted("no socket")) });
+    let said = site.heard(1, "unPublishStream");
+    assert!(said.iter().all(|data| data["name"] == ""), "{said:?}");
+}
+
 #[test]
 fn a_broken_link_takes_its_relays_and_a_new_one_brings_them_back() {
     let mut site = linked();

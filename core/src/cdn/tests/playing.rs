@@ -125,6 +125,7 @@ fn a_session_that_is_gone_leaves_nothing() {
     site.play(viewer, "W", "other");
     site.leave(viewer);
     assert!(site.dropped(egress));
+    assert!(site.node.streams.values().all(|stream| stream.viewers.is_empty()));
     site.leave(page);
     assert!(site.dropped(ingest));
     site.wait_ms(10_000);
@@ -187,4 +188,34 @@ fn the_statistics_count_who_is_there() {
     ] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
+}
+
+/// Shard 0 decides, the publisher's peer is there too, the viewer's on shard 1, their session's
+/// connection on shard 2.
+#[test]
+fn words_go_to_the_shards_that_they_are_for() {
+    let mut bench = Bench::new();
+    bench.config.media = vec![([0; 4], 31001).into(); 3];
+    let mut node = Node::new(&bench.ctx());
+    let session = SessionId { shard: ShardId(2), conn: ConnId::accepted(1) };
+    let remote = ([10, 0, 0, 1], 40_000).into();
+    node.sessions
+        .insert(session, SessionEntry { ordinal: 0, remote, link: None, media: BTreeMap::new() });
+    let requested = |request| ToNode::Requested { session, request: Box::new(request) };
+    let ctx = &mut bench.ctx();
+    node.handle(ctx, requested(Request::Publish(wish("P", "cam"))));
+    node.handle(ctx, ToNode::Up { peer: PeerId(1) });
+    node.handle(ctx, requested(Request::Play(wish("Q", "cam"))));
+    node.handle(ctx, ToNode::Up { peer: PeerId(2) });
+    node.handle(ctx, requested(Request::Stop { media_session: "Q".into() }));
+    let posts = bench.outputs().into_iter().filter_map(|output| {
+        if let Output::Post { to, message } = output { Some((to, message.0)) } else { None }
+    });
+    let (said, done): (Vec<_>, Vec<_>) =
+        posts.partition(|(_, message)| matches!(message, Message::Connection { .. }));
+    assert!(said.len() == 3 && said.iter().all(|(to, _)| *to == ShardId(2)), "{said:?}");
+    let [(accepts, accepted), (drops, dropped)] = &done[..] else { panic!("{done:?}") };
+    assert_eq!((*accepts, *drops), (ShardId(1), ShardId(1)));
+    assert!(matches!(accepted, Message::Media(ToMedia::AcceptEgress { home: ShardId(0), .. })));
+    assert!(matches!(dropped, Message::Media(ToMedia::Drop { peer: PeerId(2) })));
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use str0m::rtp::{ExtensionValues, VideoOrientation};
 
 use super::stage::{Stage, packet};
 use super::{PeerFault, PeerId};
 use crate::limits::Limits;
+use crate::media::Packet;
+use crate::media::packet::Extensions;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(100);
@@ -23,6 +26,27 @@ fn a_payload_too_large_to_go_on_is_dropped_and_nothing_else() {
     let lengths: Vec<_> = stage.ends[1].received().iter().map(|p| p.payload.len()).collect();
     assert_eq!(lengths, [1_000, 1_500, 1_000]);
     assert_eq!(stage.failed, []);
+}
+
+/// Without the mark, a frame is shown when the next one begins; without the orientation, on its
+/// side.
+#[test]
+fn what_a_header_says_of_the_picture_reaches_the_viewer() {
+    let mut stage = Stage::of_two(Limits::default());
+    let orientation = Some(VideoOrientation::Deg90);
+    let values = ExtensionValues { video_orientation: orientation, ..ExtensionValues::default() };
+    for (seq, marker) in [(1, false), (2, true), (3, false)] {
+        let extensions = Extensions::of(&values);
+        let packet = Packet { marker, extensions, ..packet(&stage, seq, true, 100) };
+        stage.ends[0].write(packet);
+    }
+    stage.run(MOMENT);
+    let received = stage.ends[1].received();
+    let markers: Vec<_> = received.iter().map(|packet| packet.marker).collect();
+    assert_eq!(markers, [false, true, false]);
+    for packet in received {
+        assert_eq!(packet.extensions.values().video_orientation, orientation);
+    }
 }
 
 #[test]

@@ -152,6 +152,22 @@ fn half_a_record_waits_and_a_forged_one_ends_the_conversation() {
 }
 
 #[test]
+fn whoever_breaks_tls_behind_a_question_gets_no_answer_and_does_no_harm() {
+    let identity = identity("edge.example");
+    let (mut near, mut far) = (tls_dial(&identity.chain, None, today()), tls_server(&identity));
+    let met = meet(&mut near, &mut far);
+    assert_eq!((met.0.0, met.1.0), (Ok(()), Ok(())));
+    let ping = [0x89, 0x80, 0, 0, 0, 0];
+    near.send(&ping);
+    near.send(&ping);
+    let mut together = sent(&mut near);
+    *together.last_mut().unwrap() ^= 1;
+    let fault = Owner::default().receive(&mut far, &together).unwrap_err();
+    assert_eq!(fault, StreamFault::Tls(rustls::Error::DecryptError));
+    assert!(far.is_closing());
+}
+
+#[test]
 fn a_document_over_tls_is_whole_or_refused() {
     let identity = identity("edge.example");
     for orderly in [true, false] {

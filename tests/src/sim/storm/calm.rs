@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Storm;
 use super::cast::Actor;
+use super::deeds::Whom;
 use super::model::{Model, Standing};
 
 /// How long an action may take to have its full effect, on a good network: to be told, to be
@@ -12,8 +13,18 @@ use super::model::{Model, Standing};
 const EFFECT: Duration = Duration::from_millis(1_200);
 /// What a viewer must have seen lately.
 const LATELY: Duration = Duration::from_millis(400);
+/// Effects that it takes until what was left behind is gone.
+const SETTLING_MAX: u32 = 6;
 /// Actions of one run.
 const ACTIONS: usize = 3;
+
+/// A status and its reason.
+type Words = (String, String);
+
+fn owned(standing: &Standing) -> Words {
+    let (status, info) = standing.words();
+    (status.to_owned(), info.to_owned())
+}
 
 impl Storm {
     /// Whether everybody is where they should be, with the media that they should have.
@@ -23,10 +34,16 @@ impl Storm {
             let is = actor.standing(&self.sim);
             let should = model.standing(index).map(Standing::words);
             // Who is not to find a stream asks for it again and again.
-            let asks = is.0 == "PENDING" && !actor.is_over(&self.sim);
+            let known = !self.deeds.touched(actor.since, &[Whom::Memory(actor.node)]);
+            let asks = is.0 == "PENDING" && !actor.is_over(&self.sim) && known;
             let asks = asks && should.is_some_and(|(status, _)| status == "FAILED");
             if should != Some(is) && !asks {
                 return Err(format!("{} is {is:?}, not {should:?}", self.who(index)));
+            }
+            // What a page was told last says little once its connection is gone.
+            if should.is_some_and(|(status, _)| status != "FAILED") && !actor.is_running(&self.sim)
+            {
+                return Err(format!("{} has no session", self.who(index)));
             }
             if let Some(Standing::Playing(source)) = model.standing(index) {
                 self.sees(index, actor, *source)?;
@@ -89,22 +106,45 @@ impl Storm {
     /// People act one at a time, and the model says what comes of it.
     pub(super) fn calm(&mut self) {
         let mut model = self.model();
-        // Whoever still asks has an answer after that.
-        self.watch_for(EFFECT);
+        self.settle(&model);
         for _ in 0..ACTIONS {
+            let before: Vec<(Option<Standing>, Words)> = (0..self.actors.len())
+                .map(|index| (model.standing(index).cloned(), self.words(index)))
+                .collect();
             let what = self.act(&mut model);
             self.watch_for(if what.contains("link") { 2 * EFFECT } else { EFFECT });
             for (index, should) in model.standings() {
-                let Some(actor) = self.actors.get(index) else { continue };
-                let is = actor.standing(&self.sim);
-                assert_eq!(is, should.words(), "{} after {what}", self.who(index));
-                if let Standing::Playing(source) = should
+                let (standing, words) = before.get(index).cloned().unwrap_or_default();
+                // Whom it does not concern is told nothing.
+                let expected =
+                    if standing.as_ref() == Some(should) { words } else { owned(should) };
+                assert_eq!(self.words(index), expected, "{} after {what}", self.who(index));
+                if let (Standing::Playing(source), Some(actor)) = (should, self.actors.get(index))
                     && let Err(lack) = self.sees(index, actor, *source)
                 {
                     panic!("{lack} after {what}");
                 }
             }
         }
+    }
+
+    /// Whoever still asks for what is not there gets an answer, and whoever has found what a
+    /// rival left behind loses that.
+    fn settle(&mut self, model: &Model) {
+        for _ in 0..SETTLING_MAX {
+            self.watch_for(EFFECT);
+            let over = |standing: &Standing| matches!(standing, Standing::Over(..));
+            let mut idle = model.standings().filter(|(_, standing)| over(standing));
+            if idle.all(|(index, _)| self.words(index).0 == "FAILED") {
+                return;
+            }
+        }
+        panic!("somebody plays what nobody publishes");
+    }
+
+    fn words(&self, index: usize) -> Words {
+        let words = self.actors.get(index).map(|actor| actor.standing(&self.sim));
+        words.map(|(status, info)| (status.to_owned(), info.to_owned())).unwrap_or_default()
     }
 
     /// Lets time pass in which nobody acts.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Storm;
 use super::cast::Actor;
 use super::deeds::Whom;
+use super::{STORM_ENDS, Storm};
 use crate::browser::{Codec, Shape};
 use crate::sim::{MEDIA_PORT, Names, Network};
 
@@ -103,10 +103,14 @@ impl Storm {
                 let names = [Names::Unknown, Names::Wrong, Names::WrongFirst];
                 self.sim.names = self.pick(&names).unwrap_or_default();
                 self.sim.lookup_delay = self.random.span(Duration::from_secs(3));
-                self.blame_names();
+                self.blame_links();
                 self.later(3_000, Relief::RightNames);
             }
-            Fault::NoSockets => self.sim.binds_refused = 1 + self.below(3) as u32,
+            Fault::NoSockets => {
+                self.sim.binds_refused = 1 + self.below(3) as u32;
+                // Each refusal puts a relay off by a second.
+                self.blame_links();
+            }
             Fault::LostLetters => {
                 self.sim.letters_lost_per_mille = self.below(50) as u16;
             }
@@ -140,7 +144,7 @@ impl Storm {
                 Relief::RightNames => {
                     self.sim.names = Names::Right;
                     self.sim.lookup_delay = Duration::ZERO;
-                    self.blame_names();
+                    self.blame_links();
                 }
             }
         }
@@ -156,8 +160,8 @@ impl Storm {
         self.deeds.add(self.sim.elapsed(), whom);
     }
 
-    /// A link that breaks for another reason cannot be dialed while names are wrong.
-    fn blame_names(&mut self) {
+    /// What happens to no link by itself, but keeps what broke from being mended.
+    fn blame_links(&mut self) {
         for (a, b) in self.links() {
             self.blame(Whom::Link(a, b));
         }
@@ -207,6 +211,7 @@ impl Storm {
     fn disturb_node(&mut self, freeze: bool) {
         let node = self.below(self.plan.nodes);
         let span = Duration::from_millis(20) + self.random.span(Duration::from_millis(2_500));
+        let span = span.min(STORM_ENDS.saturating_sub(self.sim.elapsed()));
         self.blame(Whom::Node(node));
         self.stale += span;
         if freeze {

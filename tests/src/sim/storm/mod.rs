@@ -4,7 +4,7 @@
 //! A run has five acts. *Opening*: everybody opens a page. *Storm*: faults, of kinds and at times
 //! that the seed chooses, while people go on publishing, playing and trying again; whatever a page
 //! is told or shown must have a reason. *Mending*: all faults end, and within a bound the pages
-//! must be in the state that a plain [model](Model) names. *Calm*: people act one at a time, and
+//! must be in the state that a plain model of the CDN names. *Calm*: people act one at a time, and
 //! the model says what each of them, and nobody else, is told of it. *Leaving*: everybody goes,
 //! and nothing may be left of them.
 
@@ -108,15 +108,20 @@ pub fn run(seed: u64, plan: Profile, srtp: Srtp, show: bool) -> Outcome {
 }
 
 /// Plays a storm of two nodes that bytes describe: three for each step, which are what happens, how
-/// long after the step before, and to whom.
+/// long after the step before, and to whom. On stdout too if `show` is set.
 ///
 /// # Panics
 ///
 /// Where something is wrong.
-pub fn play(bytes: &[u8]) {
+pub fn play(bytes: &[u8], show: bool) {
     let (head, steps) = bytes.split_at(bytes.len().min(1));
     let seed = head.first().copied().map_or(0, u64::from);
     let mut storm = Storm::open(seed, SMALL, Srtp::Null);
+    let run = "--script fuzz/found/world/FILE";
+    storm.sim.set_replay(super::replay(run));
+    if show {
+        storm.sim.show();
+    }
     storm.pass(Duration::from_millis(800));
     for step in steps.chunks_exact(3).take(SCRIPT_STEPS_MAX) {
         let [what, after, whom] = step else { continue };
@@ -313,6 +318,10 @@ impl Storm {
         assert_eq!(number("connections_link"), links, "n{node} lacks links\n{text}");
         for key in ["streams_webrtc_in", "streams_webrtc_out", "streams_relayed", "core_peers"] {
             assert_eq!(number(key), 0, "n{node} {key}\n{text}");
+        }
+        for (shard, tables) in self.sim.tables(node).into_iter().enumerate() {
+            let left = (tables.peers, tables.streams);
+            assert_eq!(left, (0, 0), "n{node}.{shard} has peers and streams left");
         }
     }
 
