@@ -5,6 +5,7 @@ pub mod browser;
 pub mod client;
 pub mod figures;
 pub mod http;
+pub mod load;
 pub mod mutants;
 pub mod page;
 pub mod process;

@@ -3,10 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
+use tungstenite::client::client_with_config;
 use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::http::Request;
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
+
+const READ_BUFFER: usize = 4 * 1024;
 
 /// What a WebSocket reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +56,9 @@ impl Wire {
             .header("Sec-WebSocket-Key", format!("{key}A=="))
             .body(())
             .expect("host and path make a valid request");
-        let started = tungstenite::client(request, Pipe::default());
+        // Messages are small, and one machine may be thousands of pages.
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let started = client_with_config(request, Pipe::default(), Some(config));
         wire.upgraded(started);
         wire
     }

@@ -28,7 +28,7 @@ fn every_command_works() {
     for line in readme.commands() {
         kinds.insert(run(&line, &folder.0));
     }
-    let expected = ["build", "check", "curl", "demo", "gate", "simulation"];
+    let expected = ["build", "check", "curl", "demo", "gate", "load", "simulation"];
     assert_eq!(kinds, BTreeSet::from(expected), "a kind of command is not in the README any more");
 }
 
@@ -186,6 +186,20 @@ fn run(line: &str, folder: &Path) -> &'static str {
             assert!(sum, "{line}: {said}");
             "simulation"
         }
+        [
+            "cargo",
+            "run",
+            "--release",
+            "--package",
+            "distributary-tests",
+            "--bin",
+            "load",
+            "--",
+            options @ ..,
+        ] => {
+            put_under_load(options, folder);
+            "load"
+        }
         [package, options @ ..] if options.contains(&"--check") => {
             let binary = binary(runtime(package).expect(line)).expect("it builds");
             let said = Command::new(binary).args(options).current_dir(folder).output();
@@ -204,6 +218,28 @@ fn run(line: &str, folder: &Path) -> &'static str {
 
 fn runtime(package: &str) -> Option<Runtime> {
     [Runtime::Mio, Runtime::Tokio].into_iter().find(|runtime| runtime.package() == package)
+}
+
+/// Loads a server of our own as the reader loads one on this machine, but not as long and not as
+/// much.
+fn put_under_load(options: &[&str], folder: &Path) {
+    let server = Server::start(Runtime::Tokio, "", None).expect("it starts");
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.current_dir(folder);
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let value = options.next().expect("each of these has a value");
+        match *option {
+            "--url" => load.arg(option).arg(format!("ws://{}", server.addr("ws"))),
+            "--viewers" => load.args([option, "3"]),
+            "--seconds" => load.args([option, "1"]),
+            _ => load.args([option, value]),
+        };
+    }
+    let said = load.output().expect("it starts");
+    assert!(said.status.success(), "{}\n{}", text(&said.stdout), text(&said.stderr));
+    assert!(text(&said.stdout).starts_with("viewers  3 of 3 got media"), "{}", text(&said.stdout));
+    assert!(folder.join("load.svg").is_file(), "no picture was drawn");
 }
 
 /// A demo prints pages that are there, and ends well.

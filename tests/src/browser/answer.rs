@@ -8,28 +8,28 @@ use super::payload::Codec;
 
 /// What an answer agreed to.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) ufrag: String,
-    pub(super) password: String,
-    pub(super) fingerprint: Fingerprint,
+pub(crate) struct Answer {
+    pub(crate) ufrag: String,
+    pub(crate) password: String,
+    pub(crate) fingerprint: Fingerprint,
     /// Whether we start the DTLS handshake (RFC 8842, section 5.3).
-    pub(super) dial: bool,
-    pub(super) candidates: Vec<Candidate>,
-    pub(super) lines: Vec<Line>,
+    pub(crate) dial: bool,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) lines: Vec<Line>,
 }
 
 /// One m-line of an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Refused with port 0, or inactive.
-    pub(super) rejected: bool,
+    pub(crate) rejected: bool,
     /// First payload type of the line that the offer had.
-    pub(super) codec: Option<Codec>,
+    pub(crate) codec: Option<Codec>,
     /// The SSRCs announced: media, retransmission.
-    pub(super) ssrcs: Vec<u32>,
-    pub(super) rtx: Option<u32>,
+    pub(crate) ssrcs: Vec<u32>,
+    pub(crate) rtx: Option<u32>,
     /// The stream of `a=msid`.
-    pub(super) stream: Option<String>,
+    pub(crate) stream: Option<String>,
 }
 
 impl Answer {
@@ -38,7 +38,7 @@ impl Answer {
     /// # Errors
     ///
     /// In one sentence, why `setRemoteDescription` would reject it or why no picture would show.
-    pub(super) fn read(sdp: &str, shape: &Shape, publishing: bool) -> Result<Self, String> {
+    pub(crate) fn read(sdp: &str, shape: &Shape, publishing: bool) -> Result<Self, String> {
         if !sdp.contains("\r\n") || sdp.replace("\r\n", "").contains(['\r', '\n']) {
             return Err("lines of SDP end in CRLF".into());
         }

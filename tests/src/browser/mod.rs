@@ -6,8 +6,8 @@
 //! the protocol it knows on its own, so that a mistake there is not mirrored here. It draws what
 //! randomness it needs from the thread's `fastrand`, which a simulation seeds.
 
-mod answer;
-mod offer;
+pub(crate) mod answer;
+pub(crate) mod offer;
 pub mod payload;
 mod peer;
 mod seen;
@@ -27,6 +27,8 @@ pub use self::offer::{Engine, Shape};
 pub use self::payload::{Codec, Stamp};
 pub use self::seen::{Packet, Track};
 pub use self::stream::Stream;
+
+pub(crate) use self::peer::configure;
 
 /// One UDP datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -178,18 +180,7 @@ impl Browser {
     /// The WebSocket is open: says `connection`.
     pub fn opened(&mut self) {
         self.session = Session::Connected;
-        self.say(
-            "connection",
-            json!({
-                "appKey": "defaultApp",
-                "mediaProviders": ["WebRTC", "MSE", "WSPlayer"],
-                "clientVersion": "2.0",
-                "clientOSVersion": "5.0 (X11; Linux x86_64)",
-                "clientBrowserVersion": "Mozilla/5.0 (X11; Linux x86_64) StandIn/1.0",
-                "msePacketizationVersion": 2,
-                "clientInfo": {}
-            }),
-        );
+        self.say("connection", connection_request());
     }
 
     /// The WebSocket closed: the SDK marks every stream FAILED and forgets it.
@@ -449,6 +440,19 @@ impl Browser {
 /// The statuses that pages have callbacks for.
 const STATUSES: [&str; 6] =
     ["PENDING", "PUBLISHING", "PLAYING", "UNPUBLISHED", "STOPPED", "FAILED"];
+
+/// The argument of `connection`, as the SDK writes it.
+pub fn connection_request() -> Value {
+    json!({
+        "appKey": "defaultApp",
+        "mediaProviders": ["WebRTC", "MSE", "WSPlayer"],
+        "clientVersion": "2.0",
+        "clientOSVersion": "5.0 (X11; Linux x86_64)",
+        "clientBrowserVersion": "Mozilla/5.0 (X11; Linux x86_64) StandIn/1.0",
+        "msePacketizationVersion": 2,
+        "clientInfo": {}
+    })
+}
 
 /// The argument of `publishStream`, as the SDK writes it.
 pub fn publish_request(id: &str, name: &str, shape: &Shape, sdp: &str) -> Value {

@@ -77,7 +77,7 @@ impl Shape {
 
 impl Engine {
     /// A payload type of the offer and the one for its retransmissions (RFC 4588).
-    pub(super) fn payload_types(self, codec: Codec) -> (u8, Option<u8>) {
+    pub(crate) fn payload_types(self, codec: Codec) -> (u8, Option<u8>) {
         match (self, codec) {
             (Self::Chromium, Codec::Vp8) => (96, Some(97)),
             (Self::Chromium, Codec::H264) => (102, Some(103)),
@@ -89,7 +89,7 @@ impl Engine {
     }
 
     /// The header extensions of the offer that packets here may carry.
-    pub(super) fn extensions(self) -> &'static [(u8, Extension)] {
+    pub(crate) fn extensions(self) -> &'static [(u8, Extension)] {
         match self {
             Self::Chromium => &[
                 (1, Extension::AudioLevel),
@@ -112,27 +112,27 @@ impl Engine {
 
 /// The SSRCs of one sent track.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Ssrcs {
-    pub(super) media: u32,
-    pub(super) rtx: Option<u32>,
+pub(crate) struct Ssrcs {
+    pub(crate) media: u32,
+    pub(crate) rtx: Option<u32>,
 }
 
 /// Everything that an offer is made of.
 #[derive(Debug)]
-pub(super) struct Offer<'a> {
-    pub(super) shape: &'a Shape,
+pub(crate) struct Offer<'a> {
+    pub(crate) shape: &'a Shape,
     /// One per m-line when publishing, none when playing.
-    pub(super) ssrcs: &'a [Ssrcs],
-    pub(super) ufrag: &'a str,
-    pub(super) password: &'a str,
+    pub(crate) ssrcs: &'a [Ssrcs],
+    pub(crate) ufrag: &'a str,
+    pub(crate) password: &'a str,
     /// As in `a=fingerprint`.
-    pub(super) fingerprint: &'a str,
-    pub(super) id: u64,
+    pub(crate) fingerprint: &'a str,
+    pub(crate) id: u64,
 }
 
 impl Offer<'_> {
     /// The SDP text.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut sdp = String::new();
         match self.shape.engine {
             Engine::Chromium => self.write_chromium(&mut sdp),

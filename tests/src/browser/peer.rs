@@ -374,7 +374,8 @@ impl Sending {
     }
 }
 
-fn configure(shape: &Shape, crypto: Arc<CryptoProvider>) -> RtcConfig {
+/// What every peer of a browser with this offer is made from.
+pub(crate) fn configure(shape: &Shape, crypto: Arc<CryptoProvider>) -> RtcConfig {
     let mut config = RtcConfig::new()
         .set_crypto_provider(crypto)
         .set_rtp_mode(true)

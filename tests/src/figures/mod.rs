@@ -27,6 +27,8 @@ pub use load::Load;
 pub use spread::Spread;
 pub use usage::Used;
 
+pub(crate) use usage::{Usage, resident_kib};
+
 /// How much is measured, which decides how long it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {

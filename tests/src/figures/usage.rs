@@ -13,7 +13,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// What a process had used at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     at: Instant,
     cpu: Duration,
     kernel: Duration,
@@ -38,12 +38,12 @@ pub struct Used {
 
 impl Usage {
     /// Of all threads of a process.
-    pub(super) fn of(pid: u32) -> Result<Self, String> {
+    pub(crate) fn of(pid: u32) -> Result<Self, String> {
         Self::read(Path::new(&format!("/proc/{pid}")), true)
     }
 
     /// Of the thread that asks.
-    pub(super) fn of_this_thread() -> Result<Self, String> {
+    pub(crate) fn of_this_thread() -> Result<Self, String> {
         Self::read(Path::new("/proc/thread-self"), false)
     }
 
@@ -86,7 +86,7 @@ impl Usage {
     }
 
     /// What came after `earlier`.
-    pub(super) fn since(&self, earlier: &Self) -> Used {
+    pub(crate) fn since(&self, earlier: &Self) -> Used {
         Used {
             wall: self.at - earlier.at,
             cpu: self.cpu.saturating_sub(earlier.cpu),
@@ -124,7 +124,7 @@ impl Used {
 }
 
 /// A process's resident memory in KiB.
-pub(super) fn resident_kib(pid: u32) -> Result<u64, String> {
+pub(crate) fn resident_kib(pid: u32) -> Result<u64, String> {
     let status = text(Path::new(&format!("/proc/{pid}/status")))?;
     field(&status, "VmRSS:").ok_or_else(|| format!("no VmRSS in {status}"))
 }

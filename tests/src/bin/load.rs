@@ -1,0 +1,150 @@
+//! Plays a server's streams for many viewers at once, and prints what came of it.
+//!
+//! ```text
+//! cargo run --release -p distributary-tests --bin load -- --url ws://127.0.0.1:8080 --viewers 500
+//! ```
+
+use std::io::{self, IsTerminal, Write};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use distributary_tests::load::{self, Address, Plan, Progress};
+
+/// Plays streams for many viewers at once, with the signaling, ICE, DTLS, SRTP and RTCP of
+/// browsers. Counts every packet, and authenticates and decrypts a sample.
+///
+/// The exit code is 0 if every viewer had media to the end, 1 if not, 2 for wrong arguments.
+///
+/// Not built yet: wss, WHEP and WHIP, Janus's HTTP API.
+#[derive(Parser)]
+#[command(name = "load")]
+struct Arguments {
+    /// Where viewers play, and publishers publish, as ws://HOST:PORT
+    #[arg(long, visible_alias = "edge", value_name = "URL", value_parser = address)]
+    url: Address,
+    /// Where publishers publish, if that is another server, such as the origin
+    #[arg(long, visible_alias = "origin", value_name = "URL", value_parser = address)]
+    publish_url: Option<Address>,
+    /// The streams' name; a number is appended unless --publishers is 0
+    #[arg(long, default_value = "load")]
+    name: String,
+    /// Viewers
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    viewers: u32,
+    /// Publishers; 0: somebody else publishes, and there are no delays to tell
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=1_000))]
+    publishers: u32,
+    /// Bit/s of a publisher's picture, in packets of 1 200 bytes and 30 pictures a second; sound
+    /// at 50 packets a second comes on top
+    #[arg(long, default_value_t = 2_592_000, value_parser = clap::value_parser!(u64).range(1..))]
+    bitrate: u64,
+    /// Seconds for which packets are counted, once everybody is there
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Viewers that come in a second
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    joins_per_second: u32,
+    /// Seconds that a viewer may take until it has media
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
+    /// One of so many packets is authenticated and decrypted
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    sample: u32,
+    /// A server process on this machine whose CPU and memory are watched; may be given again
+    #[arg(long = "pid", value_name = "PID")]
+    pids: Vec<u32>,
+    /// Prints one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Draws the run, second by second, into an SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plan = Plan {
+        play: arguments.url,
+        publish: arguments.publish_url,
+        name: arguments.name,
+        viewers: arguments.viewers as usize,
+        publishers: arguments.publishers as usize,
+        bitrate: arguments.bitrate,
+        span: Duration::from_secs(arguments.seconds),
+        joins_per_second: arguments.joins_per_second,
+        patience: Duration::from_secs(arguments.patience),
+        sample: arguments.sample,
+        pids: arguments.pids,
+    };
+    match carry_out(&plan, arguments.json, arguments.plot) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            complain(&format!("{problem}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells whether all went well.
+fn carry_out(plan: &Plan, json: bool, plot: Option<PathBuf>) -> Result<bool, String> {
+    let terminal = io::stderr().is_terminal();
+    let ran = load::run(plan, |progress| {
+        if terminal {
+            complain(&bar(progress, plan.viewers));
+        }
+    });
+    if terminal {
+        // The line is the shell's again.
+        complain("\r\x1b[K");
+    }
+    let report = ran?;
+    let text = if json { format!("{:#}\n", report.json()) } else { report.to_string() };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+    if let Some(path) = plot {
+        let written = std::fs::write(&path, report.plot());
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(report.complete())
+}
+
+fn complain(text: &str) {
+    // Nothing more can be done about a standard error that is closed.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn bar(progress: Progress, viewers: usize) -> String {
+    const WIDTH: usize = 30;
+    let done = ((progress.share * WIDTH as f64) as usize).min(WIDTH);
+    let Progress { stage, joined, over, packets, .. } = progress;
+    format!(
+        "\r\x1b[K{stage:20} [{}{}] {joined} of {viewers} viewers, {over} over, {packets} packets/s",
+        "#".repeat(done),
+        ".".repeat(WIDTH - done),
+    )
+}
+
+/// Reads a URL and looks its host up.
+fn address(url: &str) -> Result<Address, String> {
+    let rest = match url.split_once("://") {
+        Some(("ws", rest)) => rest,
+        Some(("wss", _)) => return Err("wss is not built yet; use the server's ws port".into()),
+        Some(("http" | "https", _)) => {
+            return Err("WHEP, WHIP and Janus are not built yet; use ws://HOST:PORT".into());
+        }
+        _ => return Err("expected ws://HOST:PORT".into()),
+    };
+    let (host, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    // 80 is what ws:// means without a port (RFC 6455, section 3).
+    let named = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let full = if named { host.to_owned() } else { format!("{host}:80") };
+    let mut found = full.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+    let socket = found.next().ok_or_else(|| format!("{host} has no address"))?;
+    Ok(Address { host: host.to_owned(), path: path.to_owned(), socket })
+}

@@ -1,0 +1,135 @@
+//! DTLS that tells the keys it agreed on.
+//!
+//! str0m keeps them to itself, but takes its DTLS from outside; so what is given to it here is the
+//! same DTLS with an ear at the door.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::crypto::CryptoError;
+use str0m::crypto::dtls::{
+    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
+    SrtpProfile,
+};
+
+/// What the two ends of a handshake agreed on.
+#[derive(Clone)]
+pub(super) struct Keys {
+    pub(super) profile: SrtpProfile,
+    /// Keys of the client and of the server, salts of the client and of the server (RFC 5764,
+    /// section 4.2).
+    pub(super) material: Vec<u8>,
+    /// Whether we were the client of the handshake.
+    pub(super) client: bool,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Keys>> = const { RefCell::new(None) };
+}
+
+impl Keys {
+    /// The keys that the handshake agreed on which this thread drove last, unless they were taken.
+    pub(super) fn take() -> Option<Self> {
+        LAST.take()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+/// str0m's stock cryptography with DTLS 1.2 that tells its keys. Its settings are checked once
+/// and not once for each viewer, which would be most of what a join costs here.
+pub(super) fn provider() -> CryptoProvider {
+    static DTLS: Dtls = Dtls { config: OnceLock::new() };
+    CryptoProvider { dtls_provider: &DTLS, ..str0m::crypto::from_feature_flags() }
+}
+
+#[derive(Debug)]
+struct Dtls {
+    config: OnceLock<Arc<dimpl::Config>>,
+}
+
+impl DtlsProvider for Dtls {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        str0m::crypto::from_feature_flags().dtls_provider.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        _version: DtlsVersion,
+        _mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let config = match self.config.get() {
+            Some(config) => config.clone(),
+            None => {
+                let built = dimpl::Config::builder().build();
+                let built = built.map_err(|error| CryptoError::Other(error.to_string()))?;
+                self.config.get_or_init(|| Arc::new(built)).clone()
+            }
+        };
+        Ok(Box::new(Handshake(dimpl::Dtls::new_12(config, cert.clone(), now))))
+    }
+}
+
+struct Handshake(dimpl::Dtls);
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").finish_non_exhaustive()
+    }
+}
+
+impl DtlsInstance for Handshake {
+    fn set_active(&mut self, active: bool) {
+        self.0.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.0.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let client = self.0.is_active();
+        let output = self.0.poll_output(buf);
+        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
+            LAST.set(Some(Keys { profile: *profile, material: material.to_vec(), client }));
+        }
+        output
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.0.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.0.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.0.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.0.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.0.close()
+    }
+}

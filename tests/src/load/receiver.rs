@@ -1,0 +1,258 @@
+//! A viewer's media: counts every packet, opens a sample, and reports as browsers do.
+
+use std::time::Duration;
+
+use super::rtcp::{self, TransportFeedback};
+use super::rtp::{Header, Kind, without_padding};
+use super::srtp::Srtp;
+use super::tally::Tally;
+use super::track::{Arrival, Track};
+use crate::browser::Stamp;
+use crate::browser::payload::begins_key_frame;
+
+/// The extension number that Chromium's offer gives to the transport's sequence numbers.
+const TRANSPORT_SEQUENCE: u8 = 3;
+/// Between two receiver reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a browser waits for a key frame before it asks, and before it asks again.
+const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(200);
+const KEY_FRAME_AGAIN: Duration = Duration::from_millis(500);
+
+/// Whose packets are expected, and how many of them are opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scrutiny {
+    /// The publisher's number in the stamps of payloads; `None` if they may be anything.
+    pub(super) publisher: Option<u32>,
+    /// Every how many packets one is opened.
+    pub(super) sample: u32,
+}
+
+/// What a viewer knows of its media.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    srtp: Srtp,
+    pub(super) tracks: Vec<Track>,
+    scrutiny: Scrutiny,
+    /// Packets until the next one is opened.
+    until_sample: u32,
+    feedback: TransportFeedback,
+    /// Whether anything turned out to be missing since it was last asked for.
+    hurry: bool,
+    report_at: Duration,
+    /// When to ask for a key frame, if there is need.
+    blind: Option<Duration>,
+    pub(super) first_packet: Option<Duration>,
+    pub(super) first_key_frame: Option<Duration>,
+    pub(super) last_packet: Duration,
+    room: Vec<u8>,
+}
+
+impl Receiver {
+    pub(super) fn new(now: Duration, srtp: Srtp, tracks: Vec<Track>, scrutiny: Scrutiny) -> Self {
+        let video = tracks.iter().any(|track| track.codec.is_video());
+        Self {
+            srtp,
+            tracks,
+            scrutiny,
+            // Viewers of one stream should not all open the same packets.
+            until_sample: fastrand::u32(..scrutiny.sample.max(1)),
+            feedback: TransportFeedback::default(),
+            hurry: false,
+            report_at: now + REPORT_INTERVAL.mul_f64(fastrand::f64()),
+            blind: video.then_some(now + KEY_FRAME_PATIENCE),
+            first_packet: None,
+            first_key_frame: None,
+            last_packet: now,
+            room: Vec::new(),
+        }
+    }
+
+    /// Takes a datagram of RTP or RTCP; it may be decrypted in place.
+    pub(super) fn datagram(&mut self, at: Duration, datagram: &mut [u8], tally: &mut Tally) {
+        match Kind::of(datagram) {
+            Kind::Rtp => self.packet(at, datagram, tally),
+            Kind::Rtcp => match self.srtp.open_rtcp(datagram) {
+                Some(compound) => {
+                    for (ssrc, middle) in rtcp::sender_reports(compound) {
+                        let of = |track: &&mut Track| track.ssrc == ssrc;
+                        if let Some(track) = self.tracks.iter_mut().find(of) {
+                            track.sender_report(at, middle);
+                        }
+                    }
+                }
+                None => tally.refused += 1,
+            },
+            Kind::Other => {}
+        }
+    }
+
+    fn packet(&mut self, at: Duration, packet: &mut [u8], tally: &mut Tally) {
+        let Some(header) = Header::read(packet, TRANSPORT_SEQUENCE) else {
+            tally.strange += 1;
+            return;
+        };
+        if tally.measuring {
+            tally.bytes += packet.len() as u64;
+        }
+        tally.second(at).packets += 1;
+        if let Some(sequence) = header.transport_sequence {
+            let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+            self.feedback.arrive(sequence, micros);
+        }
+        self.last_packet = at;
+        let ours = |track: &Track| track.ssrc == header.ssrc || track.rtx == Some(header.ssrc);
+        match self.tracks.iter().position(ours) {
+            Some(index) if self.tracks.get(index).is_some_and(|it| it.ssrc == header.ssrc) => {
+                self.first(at, packet, &header, index, tally);
+            }
+            Some(index) => self.again(at, packet, &header, index, tally),
+            None => tally.strange += 1,
+        }
+    }
+
+    /// A packet that is sent for the first time.
+    fn first(
+        &mut self,
+        at: Duration,
+        packet: &mut [u8],
+        header: &Header,
+        track: usize,
+        tally: &mut Tally,
+    ) {
+        let Some(track) = self.tracks.get_mut(track) else { return };
+        let Some(index) = track.extend(header.sequence) else { return };
+        if self.first_packet.is_none() {
+            self.first_packet = Some(at);
+            tally.second(at).joined += 1;
+        }
+        match track.arrive(at, index) {
+            Arrival::Jumped(missed) => {
+                tally.second(at).missed += missed;
+                self.hurry = true;
+            }
+            Arrival::Next | Arrival::Late => {}
+            Arrival::Again => return,
+        }
+        track.time(at, header.timestamp);
+        let sampled = self.until_sample == 0;
+        self.until_sample = if sampled { self.scrutiny.sample } else { self.until_sample } - 1;
+        let codec = track.codec;
+        let searched = codec.is_video() && self.blind.is_some();
+        if !sampled && !searched {
+            return;
+        }
+        let Some(payload) = self.srtp.open_rtp(packet, header.length, index) else {
+            tally.refused += 1;
+            return;
+        };
+        let payload = without_padding(payload, header.padded);
+        if searched && begins_key_frame(codec, payload) {
+            self.blind = None;
+            self.first_key_frame.get_or_insert(at);
+        }
+        if sampled && !payload.is_empty() {
+            examine(at, payload, self.scrutiny.publisher, tally);
+        }
+    }
+
+    /// A packet that was asked for (RFC 4588, section 4), or padding that fills the line.
+    fn again(
+        &mut self,
+        at: Duration,
+        packet: &mut [u8],
+        header: &Header,
+        track: usize,
+        tally: &mut Tally,
+    ) {
+        let Some(track) = self.tracks.get_mut(track) else { return };
+        let Some(index) = track.extend_rtx(header.sequence) else { return };
+        let Some(payload) = self.srtp.open_rtp(packet, header.length, index) else {
+            tally.refused += 1;
+            return;
+        };
+        let payload = without_padding(payload, header.padded);
+        let Some((sequence, payload)) = payload.split_first_chunk() else { return };
+        tally.retransmitted += 1;
+        let Some(index) = track.extend(u16::from_be_bytes(*sequence)) else { return };
+        if track.arrive(at, index) == Arrival::Late
+            && self.blind.is_some()
+            && begins_key_frame(track.codec, payload)
+        {
+            self.blind = None;
+            self.first_key_frame.get_or_insert(at);
+        }
+    }
+
+    /// Whether something should be asked for before the next round.
+    pub(super) fn hurries(&self) -> bool {
+        self.hurry
+    }
+
+    /// Asks for what is missing. `send` gets each packet sealed.
+    pub(super) fn ask(&mut self, now: Duration, tally: &mut Tally, send: &mut dyn FnMut(&[u8])) {
+        self.hurry = false;
+        let mut missing = Vec::new();
+        for at in 0..self.tracks.len() {
+            let Some(track) = self.tracks.get_mut(at) else { continue };
+            missing.clear();
+            let given_up = track.ask(now, &mut missing);
+            let (ssrc, video) = (track.ssrc, track.codec.is_video());
+            if given_up && video {
+                // What follows cannot be decoded.
+                self.blind.get_or_insert(now);
+            }
+            // Sound is not sent again, and browsers do not ask for it.
+            if video && !missing.is_empty() {
+                tally.nacks += 1;
+                self.say(send, |out| rtcp::nack(out, ssrc, &missing));
+            }
+        }
+    }
+
+    /// Says everything that is due; to be called every 50 ms.
+    pub(super) fn report(&mut self, now: Duration, tally: &mut Tally, send: &mut dyn FnMut(&[u8])) {
+        self.ask(now, tally, send);
+        let ssrc_of = |video: bool| {
+            let of_kind = |track: &&Track| track.codec.is_video() == video;
+            self.tracks.iter().find(of_kind).map(|track| track.ssrc)
+        };
+        let (video, audio) = (ssrc_of(true), ssrc_of(false));
+        let mut feedback = std::mem::take(&mut self.feedback);
+        let mut any = false;
+        let ssrc = video.or(audio).unwrap_or_default();
+        if feedback.is_due() {
+            self.say(send, |out| any = feedback.report(out, ssrc));
+        }
+        tally.feedbacks += u64::from(any);
+        self.feedback = feedback;
+        if self.report_at <= now {
+            self.report_at = now + REPORT_INTERVAL;
+            let blocks: Vec<_> = self.tracks.iter_mut().filter_map(|it| it.block(now)).collect();
+            self.say(send, |out| rtcp::receiver_report(out, &blocks));
+        }
+        if let (Some(ssrc), Some(due)) = (video, self.blind)
+            && due <= now
+        {
+            self.blind = Some(now + KEY_FRAME_AGAIN);
+            tally.plis += 1;
+            self.say(send, |out| rtcp::pli(out, ssrc));
+        }
+    }
+
+    fn say(&mut self, send: &mut dyn FnMut(&[u8]), write: impl FnOnce(&mut Vec<u8>)) {
+        self.room.clear();
+        write(&mut self.room);
+        if self.srtp.seal_rtcp(&mut self.room).is_some() {
+            send(&self.room);
+        }
+    }
+}
+
+fn examine(at: Duration, payload: &[u8], publisher: Option<u32>, tally: &mut Tally) {
+    tally.opened += 1;
+    let Some(publisher) = publisher else { return };
+    match Stamp::find(payload).filter(|stamp| stamp.publisher == publisher) {
+        Some(stamp) => tally.delay(at, at.saturating_sub(stamp.sent)),
+        None => tally.altered += 1,
+    }
+}
