@@ -37,6 +37,7 @@ mod srtp;
 #[cfg(test)]
 mod tests;
 mod transport_count;
+mod turn;
 mod turns;
 mod ufrag;
 

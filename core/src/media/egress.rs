@@ -11,7 +11,7 @@ use str0m::Rtc;
 use str0m::media::Mid;
 
 use super::format::Offered;
-use super::header::{self, ExtensionIds, HEADER_BYTES_MAX, Header, Values};
+use super::header::{ExtensionIds, Header};
 use super::history::History;
 use super::ingest::PAYLOAD_BYTES_MAX;
 use super::packet::{Kind, Packet};
@@ -19,6 +19,7 @@ use super::rewrite::{Rewriter, ticks};
 use super::rtcp::{self, CNAME_BYTES, Feedback, REPORT_BYTES_MAX, SenderReport};
 use super::runs::{Run, RunWriter};
 use super::srtp::{RTCP_BYTES_MAX, RTCP_SEAL_BYTES_MAX, SLACK_BYTES, Srtp};
+use super::turn::Turn;
 use crate::id::StreamId;
 use crate::input::Flow;
 use crate::limits::Limits;
@@ -280,7 +281,8 @@ impl Egress {
     ) -> Option<Run> {
         let flow = self.route?;
         let mut srtp = self.srtp.take()?;
-        let mut turn = Turn { now, unix, limits, history, srtp: &mut srtp, run: &mut run };
+        let (keys, out) = (&mut srtp, &mut run);
+        let mut turn = Turn { now, unix, limits, history, srtp: keys, run: out, even: 0 };
         let is_over = |due: Instant| now >= due + REPORT_DELAY_MAX;
         if self.report_due.is_some_and(is_over) {
             self.report(&mut turn);
@@ -306,10 +308,10 @@ impl Egress {
                 self.cursor += 1;
                 continue;
             };
+            turn.even_out(self.cursor, packet);
             let count = self.transport_count;
             let Some(track) = self.track(packet.kind) else { return };
-            let mid = (!track.is_bound).then_some(track.mid);
-            let values = turn.values(packet, mid, count);
+            let values = turn.values(packet, (!track.is_bound).then_some(track.mid), count);
             let ids = track.ids;
             if !turn.seal(&header, index, &ids, &values, &packet.payload) {
                 return;
@@ -478,43 +480,6 @@ impl Track {
 
 /// What stands before the payload of a packet that is sent again (RFC 4588, section 4).
 const ORIGINAL_SEQ_BYTES: usize = 2;
-
-/// One viewer's turn to send.
-struct Turn<'t, 'b> {
-    now: Instant,
-    unix: Duration,
-    limits: &'t Limits,
-    history: &'t History,
-    srtp: &'t mut Srtp,
-    run: &'t mut RunWriter<'b>,
-}
-
-impl Turn<'_, '_> {
-    fn values(&self, packet: &Packet, mid: Option<Mid>, transport_count: u16) -> Values {
-        Values { forwarded: packet.extensions, mid, transport_count, sent: self.unix }
-    }
-
-    /// Adds a packet to the run. Tells whether it fitted in.
-    fn seal(
-        &mut self,
-        header: &Header,
-        index: u64,
-        ids: &ExtensionIds,
-        values: &Values,
-        payload: &[u8],
-    ) -> bool {
-        let mut head = [0; HEADER_BYTES_MAX];
-        let head_bytes = header::write(header, ids, values, &mut head);
-        let len = head_bytes + payload.len() + self.srtp.rtp_seal_bytes();
-        let Some(room) = self.run.room(len) else { return false };
-        if let (Some(to), Some(from)) = (room.get_mut(..head_bytes), head.get(..head_bytes)) {
-            to.copy_from_slice(from);
-        }
-        let sealed = self.srtp.seal_rtp(room, head_bytes, payload, header.ssrc, index);
-        self.run.add(sealed.unwrap_or(0));
-        sealed.is_some()
-    }
-}
 
 /// A sequence number as packets carry it.
 fn low_bits(seq: u64) -> u16 {

@@ -114,6 +114,13 @@ pub(crate) fn write(
     writer.finish()
 }
 
+/// Says in a header that the payload ends in padding.
+pub(crate) fn mark_padded(header: &mut [u8; HEADER_BYTES_MAX]) {
+    const IS_PADDED: u8 = 1 << 5;
+    let [first, ..] = header;
+    *first |= IS_PADDED;
+}
+
 struct Writer<'a> {
     out: &'a mut [u8; HEADER_BYTES_MAX],
     len: usize,

@@ -76,6 +76,21 @@ fn whoever_has_much_to_send_does_it_in_turns_with_the_others() {
 }
 
 #[test]
+fn packets_of_nearly_one_length_go_in_one_run_and_come_out_as_they_were() {
+    let mut stage = Stage::of_two(Limits::default()).with_runs(64);
+    let lengths = [1_199, 1_200, 1_192, 1_200, 1_191, 1_200, 300, 1_200];
+    let packets: Vec<_> =
+        (0..).zip(lengths).map(|(seq, len)| packet(&stage, seq, true, len)).collect();
+    stage.fan_out(&packets);
+    assert_eq!(stage.lose_out().len(), 4, "1 191 and 300 are too short for others to follow");
+    let again = packets.into_iter().map(|it| Packet { seq: it.seq + 100, ..it });
+    stage.fan_out(&again.collect::<Vec<_>>());
+    stage.carry_out();
+    let received: Vec<_> = stage.ends[1].received().iter().map(|p| p.payload.len()).collect();
+    assert_eq!(received, lengths);
+}
+
+#[test]
 fn what_cannot_be_sent_for_long_is_dropped_and_what_follows_goes_out() {
     let limits = Limits { media_age_max: 5 * MOMENT, ..Limits::default() };
     let mut stage = Stage::of_two(limits);

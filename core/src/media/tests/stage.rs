@@ -77,6 +77,12 @@ impl Stage {
         }
     }
 
+    /// The same on a kernel that takes so many datagrams at once.
+    pub(super) fn with_runs(mut self, segments_max: usize) -> Self {
+        self.send = SendBuffer::new(segments_max);
+        self
+    }
+
     /// A publisher and a viewer of stream 1, connected: peers 1 and 2, ends 0 and 1.
     pub(super) fn of_two(limits: Limits) -> Self {
         let mut stage = Self::new(limits);
@@ -201,8 +207,9 @@ impl Stage {
             let to = self.ends.iter_mut().find(|end| address(end.port) == transmit.flow.remote);
             let Some(end) = to else { continue };
             let flow = Flow { local: address(end.port), remote: address(end.door) };
-            let bytes = self.send.run(&transmit);
-            end.peer.receive(&end.bench.ctx(), flow, bytes, &mut end.facts);
+            for bytes in self.send.run(&transmit).chunks(transmit.segment) {
+                end.peer.receive(&end.bench.ctx(), flow, bytes, &mut end.facts);
+            }
         }
         while let Some(message) = self.bench.out.pop_to_self() {
             if let Message::Node(ToNode::Failed { peer, fault }) = message {
