@@ -1,7 +1,6 @@
 //! The media of one shard: its peers, what they receive and whom that is for.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use slab::Slab;
@@ -15,6 +14,8 @@ use crate::output::{SendBuffer, Transmit};
 use crate::timers::Timers;
 
 mod answer;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod crypto;
 mod dial;
 mod egress;
@@ -52,6 +53,7 @@ use egress::Egress;
 use history::History;
 use ingest::Ingest;
 use keyframe::KeyframeThrottle;
+use paths::PathKey;
 use peer::{Accepted, Fact, Peer, Role};
 use turns::Turns;
 
@@ -63,7 +65,7 @@ pub(crate) struct Media {
     peers: Slab<Peer>,
     by_id: BTreeMap<PeerId, usize>,
     /// Who was heard from where: our port and the far end.
-    by_path: BTreeMap<(u16, SocketAddr), usize>,
+    by_path: BTreeMap<PathKey, usize>,
     streams: BTreeMap<StreamId, Stream>,
     /// Peers that have, or may have, something to send.
     turns: Turns,
@@ -368,7 +370,7 @@ impl Media {
         let Some(peer) = self.peers.try_remove(slot) else { return };
         self.by_id.remove(&peer.id);
         for path in peer.paths.iter() {
-            self.forget_path((path.local.port(), path.remote), slot);
+            self.forget_path(PathKey::of(path), slot);
         }
         self.timers.set(Timer::Peer(slot), None);
         self.turns.remove(slot);
@@ -401,14 +403,14 @@ impl Media {
     /// Finds whose a datagram is. A STUN request names the peer (RFC 8445, section 7.3), and from
     /// then on the peer is known by where it sends from.
     fn find(&mut self, ctx: &Ctx<'_>, flow: Flow, datagram: &[u8]) -> Option<usize> {
-        let path = (flow.local.port(), flow.remote);
+        let path = PathKey::of(&flow);
         if peer::is_stun(datagram)
             && let Ok(message) = StunMessage::parse(datagram)
             && let Some((ours, _)) = message.split_username()
         {
             let slot = self.by_id.get(&ufrag::decode(ours)?).copied()?;
             let peer = self.peers.get_mut(slot)?;
-            if peer.ufrag != ours || peer.port != path.0 {
+            if peer.ufrag != ours || peer.port != flow.local.port() {
                 return None;
             }
             let known = self.by_path.get(&path).copied();
@@ -426,7 +428,7 @@ impl Media {
             }
             let peer = self.peers.get_mut(slot)?;
             if let Some(given_up) = peer.paths.learn(ctx.now, flow, &ctx.config.limits) {
-                self.forget_path((given_up.local.port(), given_up.remote), slot);
+                self.forget_path(PathKey::of(&given_up), slot);
             }
             self.by_path.insert(path, slot);
             return Some(slot);
@@ -435,7 +437,7 @@ impl Media {
     }
 
     /// Forgets where a peer was heard, unless another is heard there by now.
-    fn forget_path(&mut self, path: (u16, SocketAddr), slot: usize) {
+    fn forget_path(&mut self, path: PathKey, slot: usize) {
         if self.by_path.get(&path) == Some(&slot) {
             self.by_path.remove(&path);
         }
@@ -447,7 +449,7 @@ impl Media {
         match peer.take_answer(ctx, sdp) {
             Ok(()) => {
                 for path in peer.paths.iter() {
-                    self.by_path.insert((path.local.port(), path.remote), slot);
+                    self.by_path.insert(PathKey::of(path), slot);
                 }
                 self.turns.add(slot);
             }

@@ -6,6 +6,26 @@ use std::time::Instant;
 use crate::input::Flow;
 use crate::limits::Limits;
 
+/// A path as tables know it: our port and the far end, in few words that compare fast.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct PathKey {
+    ip: u128,
+    ports: u32,
+    /// Of a link-local address, the link.
+    scope: u32,
+}
+
+impl PathKey {
+    pub(crate) fn of(flow: &Flow) -> Self {
+        let (ip, scope) = match flow.remote {
+            SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
+            SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
+        };
+        let ports = u32::from(flow.remote.port()) << 16 | u32::from(flow.local.port());
+        Self { ip: ip.to_bits(), ports, scope }
+    }
+}
+
 /// Every path that a peer was heard on.
 #[derive(Debug, Default)]
 pub(crate) struct Paths(Vec<(Flow, Instant)>);

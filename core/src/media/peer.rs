@@ -415,6 +415,16 @@ impl Peer {
         self.poll(ctx, facts);
     }
 
+    /// Goes on as if ICE and DTLS had come to this.
+    #[cfg(feature = "bench")]
+    pub(crate) fn begin(&mut self, now: Instant, srtp: Srtp, route: Flow) {
+        self.phase = Phase::Connected { checked: now };
+        if let Role::Egress(egress) = &mut self.role {
+            egress.start(now, &mut self.rtc, srtp);
+            egress.route = Some(route);
+        }
+    }
+
     /// Ends DTLS in good order, as a browser does.
     #[cfg(test)]
     pub(crate) fn say_goodbye(&mut self) {
@@ -439,7 +449,7 @@ impl Peer {
                         Role::Egress(egress) if transmit.contents.is_empty() => {
                             egress.route = Some(flow);
                         }
-                        _ => {
+                        Role::Ingest(_) | Role::Egress(_) => {
                             let contents = transmit.contents.into();
                             self.runs.push(ctx.now, &ctx.config.limits, flow, contents);
                         }

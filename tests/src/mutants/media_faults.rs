@@ -14,8 +14,8 @@ pub(super) const MEDIA: &[Mutation] = &[
         name: "rtx-of-another-codec",
         breaks: "retransmissions carry the payload type that repairs another codec",
         file: "core/src/media/offer.rs",
-        code: ".find(|rtx| self.repairs(*rtx) == Some(pt));",
-        fault: ".find(|rtx| self.repairs(*rtx).is_some());",
+        code: "rtx: of(&repairs, pt)",
+        fault: "rtx: repairs.first().map(|(_, rtx)| *rtx)",
     },
     Mutation {
         name: "time-not-offset",
