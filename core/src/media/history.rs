@@ -157,3 +157,6 @@ impl History {
 fn slot_of(seq: u64) -> usize {
     usize::try_from(seq).unwrap_or(0) % SLOTS
 }
+
+#[cfg(test)]
+mod tests;
