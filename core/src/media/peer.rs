@@ -439,7 +439,7 @@ impl Peer {
                         Role::Egress(egress) if transmit.contents.is_empty() => {
                             egress.route = Some(flow);
                         }
-                        _ => {
+                        Role::Ingest(_) | Role::Egress(_) => {
                             let contents = transmit.contents.into();
                             self.runs.push(ctx.now, &ctx.config.limits, flow, contents);
                         }
