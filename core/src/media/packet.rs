@@ -66,6 +66,7 @@ impl Extensions {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn values(self) -> ExtensionValues {
         ExtensionValues {
             audio_level: self.audio_level,
