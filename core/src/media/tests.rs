@@ -12,6 +12,7 @@ use crate::tests::Bench;
 
 mod answers;
 mod arbitrary;
+mod cache;
 mod dial;
 mod feedback;
 mod formats;
