@@ -14,6 +14,7 @@ mod answers;
 mod arbitrary;
 mod cache;
 mod dial;
+mod differential;
 mod feedback;
 mod formats;
 mod generated;
