@@ -65,6 +65,9 @@ pub(crate) struct Egress {
     cursor: u64,
     /// Where live packets begin for this viewer; what comes before is from the cache.
     live_from: u64,
+    /// Where what it was given late ends: what was kept for it, and what came meanwhile. There is
+    /// no end to it as long as it has not caught up.
+    late_until: u64,
     detour: Option<Detour>,
     /// Whether it waits for its next turn with the cache.
     is_queued: bool,
@@ -143,6 +146,7 @@ impl Egress {
             begins_live: false,
             cursor: 0,
             live_from: 0,
+            late_until: 0,
             detour: None,
             is_queued: false,
             transport_count: 0,
@@ -216,6 +220,7 @@ impl Egress {
         let run = history.get(keyframe).map(|packet| packet.run);
         video.cached = run.and_then(|run| Some((run, history.newest_time(run)?)));
         self.cursor = keyframe;
+        self.late_until = u64::MAX;
         true
     }
 
@@ -226,7 +231,7 @@ impl Egress {
 
     /// Whether the viewer is given what came before it did.
     pub(crate) fn is_catching_up(&self) -> bool {
-        self.cursor < self.live_from
+        self.late_until == u64::MAX
     }
 
     /// Sets whether the viewer waits for its next turn with the cache.
@@ -301,7 +306,7 @@ impl Egress {
         self.cursor = self.cursor.max(turn.history.first());
         let history = turn.history;
         while let Some(packet) = history.get(self.cursor) {
-            if self.is_catching_up() && turn.run.len() >= CATCH_UP_BYTES {
+            if self.cursor < self.live_from && turn.run.len() >= CATCH_UP_BYTES {
                 return;
             }
             let Verdict::Send { header, index, enters } = self.judge(turn, packet) else {
@@ -332,6 +337,7 @@ impl Egress {
                 self.cursor += 1;
             }
         }
+        self.late_until = self.late_until.min(self.cursor);
     }
 
     /// Decides about the packet at the cursor.
@@ -348,9 +354,10 @@ impl Egress {
         }
         let is_live = self.cursor >= self.live_from;
         let age = turn.now.saturating_duration_since(packet.arrived);
-        // What the kernel took no room for in time is of no use any more. Sound of the cache would
-        // come too late for its picture, which is gone over quickly.
-        let is_late = is_live && age > turn.limits.media_age_max;
+        // What the kernel took no room for in time is of no use any more, but what came while the
+        // viewer was catching up is. Sound of the cache would come too late for its picture, which
+        // is gone over quickly.
+        let is_late = !self.is_catching_up() && age > turn.limits.media_age_max;
         if is_late || (!is_live && packet.kind == Kind::Audio) {
             return Verdict::Skip;
         }
@@ -373,7 +380,7 @@ impl Egress {
 
     /// Seals again what the viewer lacks, until it does not fit.
     fn send_again(&mut self, turn: &mut Turn<'_, '_>) {
-        let is_from_cache = |position: u64| position < self.live_from;
+        let is_from_cache = |position: u64| position < self.late_until;
         while let Some(seq) = self.lacks.front() {
             let found = self.video.as_ref().and_then(|video| {
                 let (run, seq) = video.rewriter.original(*seq)?;

@@ -106,7 +106,7 @@ impl DtlsInstance for Keyless {
         self.inner.handle_packet(packet)
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "dimpl's outputs are an open set")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all but the keys goes on to str0m")]
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
         if self.handshake.0.route_wanted.swap(false, Ordering::Relaxed) {
             return DtlsOutput::Packet(&[]);

@@ -167,3 +167,196 @@ fn fixed_point_6_18(time: Duration) -> u32 {
     let fraction = (u64::from(time.subsec_nanos()) << 18) / 1_000_000_000;
     seconds << 18 | u32::try_from(fraction).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use str0m::rtp::VideoOrientation;
+
+    use super::*;
+
+    /// The elements of a header, by number; and whether they are of the wide form.
+    type Elements = (bool, Vec<(u8, Vec<u8>)>);
+
+    /// RFC 8285, sections 4.2 and 4.3, to the letter.
+    fn elements(extensions: &[u8]) -> Elements {
+        let wide = match extensions[..2] {
+            [0xbe, 0xde] => false,
+            [0x10, 0x00] => true,
+            _ => panic!("{extensions:?}"),
+        };
+        let words = usize::from(u16::from_be_bytes([extensions[2], extensions[3]]));
+        assert_eq!(extensions.len(), 4 + words * 4);
+        let mut rest = &extensions[4..];
+        let mut all = Vec::new();
+        while let [first, behind @ ..] = rest {
+            if *first == 0 {
+                rest = behind;
+                continue;
+            }
+            let (id, len, behind) = match wide {
+                true => (*first, usize::from(behind[0]), &behind[1..]),
+                false => (first >> 4, usize::from(first & 15) + 1, behind),
+            };
+            assert!(wide || id < 15, "15 ends a narrow header");
+            all.push((id, behind[..len].to_vec()));
+            rest = &behind[len..];
+        }
+        (wide, all)
+    }
+
+    fn numbers(ids: &ExtensionIds) -> [Option<u8>; 6] {
+        let ExtensionIds {
+            mid,
+            audio_level,
+            absolute_send_time,
+            transport_count,
+            orientation,
+            content_type,
+        } = *ids;
+        [absolute_send_time, transport_count, audio_level, orientation, content_type, mid]
+    }
+
+    /// The elements that there have to be, in no order.
+    fn expected(ids: &ExtensionIds, values: &Values) -> Vec<(u8, Vec<u8>)> {
+        let Values { forwarded, mid, transport_count, sent } = *values;
+        let ticks = sent.as_nanos() * (1 << 18) / 1_000_000_000;
+        let time = u32::try_from(ticks % (1 << 24)).unwrap().to_be_bytes()[1..].to_vec();
+        let level = forwarded.audio_level.zip(forwarded.voice_activity).map(|(level, voice)| {
+            let level = u8::try_from(-i16::from(level)).unwrap();
+            vec![if voice { 128 + level } else { level }]
+        });
+        let turned = |orientation| match orientation {
+            VideoOrientation::Deg0 => 0,
+            VideoOrientation::Deg90 => 3,
+            VideoOrientation::Deg180 => 2,
+            VideoOrientation::Deg270 => 1,
+        };
+        let values = [
+            Some(time),
+            Some(transport_count.to_be_bytes().to_vec()),
+            level,
+            forwarded.video_orientation.map(|orientation| vec![turned(orientation)]),
+            forwarded.video_content_type.map(|content_type| vec![content_type]),
+            mid.map(|mid| mid.to_string().into_bytes()),
+        ];
+        let both = numbers(ids).into_iter().zip(values);
+        both.filter_map(|(id, value)| Some((id?, value?))).collect()
+    }
+
+    fn written(header: &Header, ids: &ExtensionIds, values: &Values) -> Vec<u8> {
+        let mut out = [0xee; HEADER_BYTES_MAX];
+        let len = write(header, ids, values, &mut out);
+        out[..len].to_vec()
+    }
+
+    fn ids() -> impl Strategy<Value = ExtensionIds> {
+        // str0m knows none above 16; browsers number from 1.
+        let numbers = prop_oneof![
+            Just((1..=14).collect::<Vec<u8>>()),
+            Just((1..=16).collect()),
+            Just((1..=255).collect()),
+        ];
+        let some = prop::collection::vec(any::<bool>(), 6);
+        (numbers.prop_shuffle(), some).prop_map(|(numbers, some)| {
+            let id = |at: usize| some[at].then_some(numbers[at]);
+            ExtensionIds {
+                mid: id(0),
+                audio_level: id(1),
+                absolute_send_time: id(2),
+                transport_count: id(3),
+                orientation: id(4),
+                content_type: id(5),
+            }
+        })
+    }
+
+    fn values() -> impl Strategy<Value = Values> {
+        let orientation = prop::sample::select(vec![
+            VideoOrientation::Deg0,
+            VideoOrientation::Deg90,
+            VideoOrientation::Deg180,
+            VideoOrientation::Deg270,
+        ]);
+        let forwarded = (
+            prop::option::of(-127i8..=0),
+            prop::option::of(any::<bool>()),
+            prop::option::of(orientation),
+            prop::option::of(any::<u8>()),
+        );
+        let mid = prop::option::of("[a-zA-Z0-9]{1,16}");
+        let sent = (0u64..1 << 40, 0u32..1_000_000_000);
+        (forwarded, mid, any::<u16>(), sent).prop_map(|(forwarded, mid, count, sent)| {
+            let (audio_level, voice_activity, video_orientation, video_content_type) = forwarded;
+            let forwarded =
+                Extensions { audio_level, voice_activity, video_orientation, video_content_type };
+            let mid = mid.as_deref().map(Mid::from);
+            Values { forwarded, mid, transport_count: count, sent: Duration::new(sent.0, sent.1) }
+        })
+    }
+
+    /// Every extension, the longest name, and a number that makes all of them wide.
+    #[test]
+    fn the_longest_header_fits() {
+        let ids = ExtensionIds {
+            mid: Some(255),
+            audio_level: Some(1),
+            absolute_send_time: Some(2),
+            transport_count: Some(3),
+            orientation: Some(4),
+            content_type: Some(5),
+        };
+        let forwarded = Extensions {
+            audio_level: Some(-127),
+            voice_activity: Some(true),
+            video_orientation: Some(VideoOrientation::Deg270),
+            video_content_type: Some(255),
+        };
+        let mid = Some(Mid::from("0123456789abcdef"));
+        let values = Values { forwarded, mid, transport_count: 65_535, sent: Duration::MAX };
+        let header = Header { pt: 127, marker: true, seq: 65_535, time: u32::MAX, ssrc: u32::MAX };
+        let written = written(&header, &ids, &values);
+        assert!(written.len() <= HEADER_BYTES_MAX);
+        let (wide, mut elements) = elements(&written[12..]);
+        assert!(wide);
+        elements.sort_unstable();
+        assert_eq!(elements.len(), 6);
+        assert_eq!(elements[5], (255, b"0123456789abcdef".to_vec()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            fixed in (0u8..128, any::<bool>(), any::<u16>(), any::<u32>(), any::<u32>()),
+            ids in ids(),
+            values in values(),
+        ) {
+            let (pt, marker, seq, time, ssrc) = fixed;
+            let written = written(&Header { pt, marker, seq, time, ssrc }, &ids, &values);
+            prop_assert!(written.len().is_multiple_of(4) && written.len() <= HEADER_BYTES_MAX);
+            let second = if marker { 128 + pt } else { pt };
+            let mut fixed = vec![0x90, second];
+            fixed.extend(seq.to_be_bytes());
+            fixed.extend(time.to_be_bytes());
+            fixed.extend(ssrc.to_be_bytes());
+            prop_assert_eq!(&written[..12], &fixed);
+            let (wide, mut read) = elements(&written[12..]);
+            prop_assert_eq!(wide, numbers(&ids).into_iter().flatten().any(|id| id > 14));
+            let mut expected = expected(&ids, &values);
+            read.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(read, expected);
+        }
+
+        /// So that the packets of a run, which have to be of one length, have their bytes in one
+        /// place too.
+        #[test]
+        fn what_every_packet_has_comes_first(ids in ids(), values in values(), seq: u16) {
+            let ids = ExtensionIds { transport_count: Some(3), ..ids };
+            let header = Header { pt: 96, marker: false, seq, time: 0, ssrc: 1 };
+            let (_, elements) = elements(&written(&header, &ids, &values)[12..]);
+            let at = usize::from(ids.absolute_send_time.is_some());
+            prop_assert_eq!(elements[at].0, 3);
+        }
+    }
+}

@@ -68,7 +68,6 @@ impl History {
             self.payload_bytes -= gone.payload.len();
             self.first += 1;
         }
-        self.keyframe = self.keyframe.filter(|keyframe| keyframe.position >= self.first);
     }
 
     fn note_keyframe(&mut self, position: u64, packet: &Packet) {
@@ -121,7 +120,8 @@ impl History {
     /// Where a viewer who comes now can begin with a picture at once; `None` if the newest key
     /// frame is too long ago, or too much came since.
     pub(crate) fn recent_keyframe(&self, now: Instant, limits: &Limits) -> Option<u64> {
-        let keyframe = self.keyframe?;
+        // One whose start is gone stays noted, or its middle would be taken for another's start.
+        let keyframe = self.keyframe.filter(|keyframe| keyframe.position >= self.first)?;
         let age = now.saturating_duration_since(keyframe.arrived);
         let fits = age <= limits.keyframe_cache_age_max
             && keyframe.payload_bytes <= limits.keyframe_cache_bytes_max;
@@ -157,3 +157,6 @@ impl History {
 fn slot_of(seq: u64) -> usize {
     usize::try_from(seq).unwrap_or(0) % SLOTS
 }
+
+#[cfg(test)]
+mod tests;

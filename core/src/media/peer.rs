@@ -433,6 +433,11 @@ impl Peer {
         self.written = self.paths.first_heard();
     }
 
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> Option<&super::handshake::Keys> {
+        self.handshake.as_ref().and_then(Handshake::keys)
+    }
+
     fn poll(&mut self, ctx: &Ctx<'_>, facts: &mut Vec<Fact>) {
         for _ in 0..ctx.config.limits.peer_polls_max {
             match self.rtc.poll_output() {

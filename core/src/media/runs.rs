@@ -151,6 +151,8 @@ pub(crate) fn is_media(datagram: &[u8]) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn flow(port: u16) -> Flow {
@@ -212,5 +214,67 @@ mod tests {
         }
         assert_eq!(run(&mut runs, now, 10), Some((1, 20, 10)));
         assert!(runs.is_empty());
+    }
+
+    /// Writes datagrams of these lengths for as long as they fit; tells how many did, and the run.
+    fn write(lens: &[usize], bytes: usize, segments_max: usize) -> (usize, Option<Run>, Vec<u8>) {
+        let mut send = SendBuffer::new(segments_max);
+        send.bytes = vec![0; bytes].into_boxed_slice();
+        let mut writer = RunWriter::new(&mut send);
+        let mut written = 0;
+        for (len, mark) in lens.iter().zip(1u8..) {
+            let Some(room) = writer.room(*len) else { break };
+            assert!(room.len() >= len + SLACK_BYTES);
+            room[..*len].fill(mark);
+            // A cipher may write behind the packet.
+            room[*len..len + SLACK_BYTES].fill(0xee);
+            writer.add(*len);
+            written += 1;
+        }
+        assert_eq!(writer.is_empty(), written == 0);
+        let len = writer.len();
+        let run = writer.finish(flow(9));
+        assert_eq!(run.map_or(0, |run| run.len), len);
+        let bytes = send.bytes[..len].to_vec();
+        (written, run, bytes)
+    }
+
+    #[test]
+    fn a_written_run_ends_with_the_first_shorter_one() {
+        let run = |len, segment| Some(Run { flow: flow(9), len, segment });
+        let (written, written_run, bytes) = write(&[20, 20, 7, 7], 1_000, 10);
+        assert_eq!((written, written_run), (3, run(47, 20)));
+        assert_eq!(bytes, [vec![1; 20], vec![2; 20], vec![3; 7]].concat());
+        assert_eq!(write(&[20, 21], 1_000, 10).1, run(20, 20), "a longer one cannot follow");
+        assert_eq!(write(&[20; 5], 1_000, 3).1, run(60, 20), "the kernel takes so many");
+        let room = 60 + SLACK_BYTES;
+        assert_eq!(write(&[20; 5], room, 10).1, run(60, 20), "the buffer is full");
+        assert_eq!(write(&[20; 5], room - 1, 10).1, run(40, 20), "a cipher needs more than that");
+        assert_eq!(write(&[], 1_000, 10).1, None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_run_is_the_longest_that_can_go_at_once(
+            lens in prop::collection::vec(prop_oneof![3 => Just(40usize), 1 => 1usize..60], 0..12),
+            bytes in 0usize..400,
+            segments_max in 1usize..9,
+        ) {
+            let goes = |count: usize| {
+                let [all @ .., last] = &lens[..count] else { return true };
+                count <= segments_max
+                    && all.iter().all(|len| *len == lens[0])
+                    && *last <= lens[0]
+                    && lens[..count].iter().sum::<usize>() + SLACK_BYTES <= bytes
+            };
+            let longest = (0..=lens.len()).rev().find(|count| goes(*count)).unwrap();
+            let (written, run, contents) = write(&lens, bytes, segments_max);
+            prop_assert_eq!(written, longest);
+            let expected = (longest > 0).then(|| (lens[..longest].iter().sum(), lens[0]));
+            prop_assert_eq!(run.map(|run| (run.len, run.segment)), expected);
+            let marks = lens[..longest].iter().zip(1u8..);
+            let expected: Vec<u8> = marks.flat_map(|(len, mark)| vec![mark; *len]).collect();
+            prop_assert_eq!(contents, expected);
+        }
     }
 }

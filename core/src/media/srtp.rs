@@ -11,6 +11,9 @@ use str0m::crypto::{
 
 use super::handshake::Keys;
 
+#[cfg(test)]
+mod tests;
+
 /// The most that a seal adds to an RTP packet.
 pub(crate) const RTP_SEAL_BYTES_MAX: usize = AeadAes128Gcm::TAG_LEN;
 /// The most that a seal adds to an RTCP packet: a tag, and an index.

@@ -12,15 +12,20 @@ use crate::tests::Bench;
 
 mod answers;
 mod arbitrary;
+mod cache;
 mod dial;
+mod differential;
+mod feedback;
 mod formats;
 mod generated;
 mod offers;
 mod paths;
 mod peers;
 mod routes;
+mod split;
 mod stage;
 mod tables;
+mod viewer;
 
 const CAPTURES: [&str; 4] = [
     include_str!("../../../tests/fixtures/captures/chromium-publish.json"),

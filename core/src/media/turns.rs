@@ -47,3 +47,55 @@ impl Turns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Add(usize),
+        Next,
+        Remove(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let slot = prop_oneof![4 => 0usize..6, 1 => 0usize..200];
+        prop_oneof![
+            4 => slot.clone().prop_map(Step::Add),
+            3 => Just(Step::Next),
+            1 => slot.prop_map(Step::Remove),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn turns_are_a_list_without_doubles(steps in prop::collection::vec(step(), 0..80)) {
+            let mut turns = Turns::default();
+            let mut plain: Vec<usize> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Add(slot) => {
+                        turns.add(slot);
+                        if !plain.contains(&slot) {
+                            plain.push(slot);
+                        }
+                    }
+                    Step::Next => {
+                        let next = (!plain.is_empty()).then(|| plain.remove(0));
+                        prop_assert_eq!(turns.next(), next);
+                    }
+                    Step::Remove(slot) => {
+                        turns.remove(slot);
+                        plain.retain(|other| *other != slot);
+                    }
+                }
+                prop_assert_eq!(turns.is_empty(), plain.is_empty());
+            }
+            let rest: Vec<usize> = std::iter::from_fn(|| turns.next()).collect();
+            prop_assert_eq!(rest, plain);
+        }
+    }
+}

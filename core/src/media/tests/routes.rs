@@ -77,7 +77,8 @@ fn whoever_has_much_to_send_does_it_in_turns_with_the_others() {
 
 #[test]
 fn packets_of_nearly_one_length_go_in_one_run_and_come_out_as_they_were() {
-    let mut stage = Stage::of_two(Limits::default()).with_runs(64);
+    let mut stage = Stage::of_two(Limits::default());
+    stage.send_runs(64);
     let lengths = [1_199, 1_200, 1_192, 1_200, 1_191, 1_200, 300, 1_200];
     let packets: Vec<_> =
         (0..).zip(lengths).map(|(seq, len)| packet(&stage, seq, true, len)).collect();

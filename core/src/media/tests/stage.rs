@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::viewer::{Setup, Viewer};
 use super::*;
 use crate::id::ShardId;
 use crate::input::Flow;
@@ -23,6 +24,7 @@ pub(super) struct Stage {
     pub(super) bench: Bench,
     pub(super) media: Media,
     pub(super) ends: Vec<End>,
+    pub(super) viewers: Vec<Viewer>,
     pub(super) failed: Vec<(PeerId, PeerFault)>,
     send: SendBuffer,
 }
@@ -68,19 +70,34 @@ impl End {
 
 impl Stage {
     pub(super) fn new(limits: Limits) -> Self {
+        Self::of_shard(ShardId::NODE, limits)
+    }
+
+    pub(super) fn of_shard(shard: ShardId, limits: Limits) -> Self {
         Self {
             bench: Bench::new().bounded(limits),
-            media: Media::new(ShardId::NODE, PORT),
+            media: Media::new(shard, PORT),
             ends: Vec::new(),
+            viewers: Vec::new(),
             failed: Vec::new(),
             send: SendBuffer::new(1),
         }
     }
 
-    /// The same on a kernel that takes so many datagrams at once.
-    pub(super) fn with_runs(mut self, segments_max: usize) -> Self {
+    /// A publisher and a viewer who came through the dialogue, connected: peers 1 and 2.
+    pub(super) fn watched(limits: Limits) -> Self {
+        let mut stage = Self::new(limits);
+        stage.publish(1);
+        stage.watch(2, &Setup::default());
+        stage.run(Duration::from_secs(1));
+        assert!(stage.ends[0].is_connected() && stage.viewers[0].is_connected);
+        stage.ends[0].facts.clear();
+        stage
+    }
+
+    /// Has up to so many datagrams sent at once.
+    pub(super) fn send_runs(&mut self, segments_max: usize) {
         self.send = SendBuffer::new(segments_max);
-        self
     }
 
     /// A publisher and a viewer of stream 1, connected: peers 1 and 2, ends 0 and 1.
@@ -133,6 +150,24 @@ impl Stage {
         self.add_end(bench, far, port, DIAL_PORT);
     }
 
+    /// Adds a viewer of stream 1, one that offers. Tells which of the viewers it is.
+    pub(super) fn watch(&mut self, peer: u64, setup: &Setup) -> usize {
+        self.watch_from(peer, setup, ShardId::NODE)
+    }
+
+    /// The same for a stream that comes in at this shard.
+    pub(super) fn watch_from(&mut self, peer: u64, setup: &Setup, home: ShardId) -> usize {
+        let nth = self.viewers.len();
+        let port = 51_000 + u16::try_from(nth).unwrap();
+        let (mut viewer, offer) = Viewer::new(self.bench.now, setup, port);
+        let (peer, stream, formats) = (PeerId(peer), StreamId(1), formats());
+        self.handle(ToMedia::AcceptEgress { peer, stream, home, formats, offer });
+        let ToNode::Answered { outcome, .. } = self.told() else { panic!() };
+        viewer.take_answer(self.bench.now, &outcome.unwrap().sdp);
+        self.viewers.push(viewer);
+        nth
+    }
+
     fn add_end(&mut self, bench: Bench, peer: Peer, port: u16, door: u16) {
         let (history, facts) = (History::default(), Vec::new());
         self.ends.push(End { bench, peer, port, door, history, facts });
@@ -150,10 +185,20 @@ impl Stage {
         self.media.handle(&mut self.bench.ctx(), word);
     }
 
+    /// What it tells the node, whichever shard that is.
+    /// What the node is told. On another shard that comes behind a word to the stream's home.
     fn told(&mut self) -> ToNode {
-        let message = self.bench.out.pop_to_self();
-        let Some(Message::Node(word)) = message else { panic!("{message:?}") };
-        word
+        while let Some(message) = self.bench.out.pop_to_self() {
+            if let Message::Node(word) = message {
+                return word;
+            }
+        }
+        panic!("nothing was told");
+    }
+
+    /// One of the shard's peers.
+    pub(super) fn peer(&self, peer: u64) -> &Peer {
+        &self.media.peers[self.media.by_id[&PeerId(peer)]]
     }
 
     /// Brings packets of stream 1 as another shard would.
@@ -165,6 +210,7 @@ impl Stage {
     /// Lets time pass, and nothing else happen.
     pub(super) fn wait(&mut self, time: Duration) {
         self.bench.now += time;
+        self.bench.clock.set(self.bench.clock.unix() + time);
         self.ends.iter_mut().for_each(|end| end.bench.now += time);
     }
 
@@ -176,6 +222,9 @@ impl Stage {
             for end in &mut self.ends {
                 end.peer.drain(&end.bench.ctx(), &mut end.facts);
             }
+            for viewer in &mut self.viewers {
+                viewer.advance(self.bench.now);
+            }
             self.media.handle_timeout(&mut self.bench.ctx());
             for _ in 0..4 {
                 self.carry_in();
@@ -185,6 +234,13 @@ impl Stage {
     }
 
     fn carry_in(&mut self) {
+        for viewer in &mut self.viewers {
+            while let Some((to, datagram)) = viewer.pop() {
+                let flow = Flow { local: to, remote: viewer.at };
+                let ctx = &mut self.bench.ctx();
+                self.media.handle_datagrams(ctx, flow, &datagram, datagram.len());
+            }
+        }
         for end in &mut self.ends {
             let flow = Flow { local: address(end.door), remote: address(end.port) };
             let End { bench, peer, history, .. } = end;
@@ -204,11 +260,17 @@ impl Stage {
     /// Brings what the shard has to send to the ends.
     pub(super) fn carry_out(&mut self) {
         while let Some(transmit) = self.media.poll_transmit(&mut self.bench.ctx(), &mut self.send) {
-            let to = self.ends.iter_mut().find(|end| address(end.port) == transmit.flow.remote);
-            let Some(end) = to else { continue };
-            let flow = Flow { local: address(end.port), remote: address(end.door) };
-            for bytes in self.send.run(&transmit).chunks(transmit.segment) {
-                end.peer.receive(&end.bench.ctx(), flow, bytes, &mut end.facts);
+            let (flow, now) = (transmit.flow, self.bench.now);
+            for datagram in self.send.run(&transmit).chunks(transmit.segment) {
+                let is_for = |end: &&mut End| address(end.port) == flow.remote;
+                if let Some(end) = self.ends.iter_mut().find(is_for) {
+                    let flow = Flow { local: address(end.port), remote: address(end.door) };
+                    end.peer.receive(&end.bench.ctx(), flow, datagram, &mut end.facts);
+                } else if let Some(viewer) =
+                    self.viewers.iter_mut().find(|viewer| viewer.at == flow.remote)
+                {
+                    viewer.receive(now, flow.local, datagram);
+                }
             }
         }
         while let Some(message) = self.bench.out.pop_to_self() {
@@ -219,7 +281,7 @@ impl Stage {
     }
 }
 
-fn formats() -> Formats {
+pub(super) fn formats() -> Formats {
     published(&chromium_publishes(), "opus,vp8")
 }
 
@@ -244,5 +306,18 @@ pub(super) fn packet(stage: &Stage, seq: u8, entry: bool, len: usize) -> Packet 
         extensions: Extensions::default(),
         payload: Arc::from(payload),
         arrived: stage.bench.now,
+    }
+}
+
+/// One packet of Opus, with a tag as [`packet`] has it.
+pub(super) fn sound(stage: &Stage, seq: u8) -> Packet {
+    let mut extensions = Extensions::default();
+    (extensions.audio_level, extensions.voice_activity) = (Some(-30), Some(true));
+    Packet {
+        kind: Kind::Audio,
+        time: u32::from(seq) * 960,
+        extensions,
+        payload: Arc::from(vec![9, 9, seq]),
+        ..packet(stage, seq, true, 10)
     }
 }

@@ -13,7 +13,7 @@ const HERE: ShardId = ShardId::NODE;
 const HOME: ShardId = ShardId(1);
 
 /// What the shard told others.
-fn posts(stage: &mut Stage) -> Vec<(ShardId, Message)> {
+pub(super) fn posts(stage: &mut Stage) -> Vec<(ShardId, Message)> {
     let post = |output| {
         let Output::Post { to, message } = output else { panic!("{output:?}") };
         (to, message.0)
