@@ -272,7 +272,7 @@ impl Media {
             let run = peer.next_run(ctx, history, send);
             let has_more = peer.has_more(history);
             let wish = peer.take_wish();
-            if has_more && peer.is_catching_up() && peer.runs.is_empty() {
+            if has_more && peer.is_turn_over() {
                 peer.set_queued(true);
                 self.catching_up.push_back(slot);
                 if self.catching_up.len() == 1 {

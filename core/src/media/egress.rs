@@ -71,6 +71,8 @@ pub(crate) struct Egress {
     detour: Option<Detour>,
     /// Whether it waits for its next turn with the cache.
     is_queued: bool,
+    /// Bytes that it was given of the cache in its turn.
+    turn_bytes: usize,
     /// Counts the packets of the transport.
     transport_count: u16,
     /// The numbers of pictures that the viewer lacks, as it has them.
@@ -149,6 +151,7 @@ impl Egress {
             late_until: 0,
             detour: None,
             is_queued: false,
+            turn_bytes: 0,
             transport_count: 0,
             lacks: VecDeque::new(),
             resendable: RESENT_BYTES_MAX / 4,
@@ -237,6 +240,12 @@ impl Egress {
     /// Sets whether the viewer waits for its next turn with the cache.
     pub(crate) fn set_queued(&mut self, is_queued: bool) {
         self.is_queued = is_queued;
+        self.turn_bytes = 0;
+    }
+
+    /// Whether the viewer has to wait for its next turn with the cache.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.is_catching_up() && self.turn_bytes >= CATCH_UP_BYTES
     }
 
     /// Whether the viewer's turn would bring something.
@@ -298,6 +307,7 @@ impl Egress {
             self.report(&mut turn);
         }
         self.srtp = Some(srtp);
+        self.turn_bytes += run.len();
         run.finish(flow)
     }
 
@@ -306,7 +316,7 @@ impl Egress {
         self.cursor = self.cursor.max(turn.history.first());
         let history = turn.history;
         while let Some(packet) = history.get(self.cursor) {
-            if self.cursor < self.live_from && turn.run.len() >= CATCH_UP_BYTES {
+            if self.is_catching_up() && self.turn_bytes + turn.run.len() >= CATCH_UP_BYTES {
                 return;
             }
             let Verdict::Send { header, index, enters } = self.judge(turn, packet) else {

@@ -355,6 +355,14 @@ impl Peer {
         }
     }
 
+    /// Whether the peer has to wait for its next turn with that.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        match &self.role {
+            Role::Egress(egress) => egress.is_turn_over(),
+            Role::Ingest(_) => false,
+        }
+    }
+
     /// Sets whether the peer waits for its next turn with what came before it did.
     pub(crate) fn set_queued(&mut self, is_queued: bool) {
         if let Role::Egress(egress) = &mut self.role {

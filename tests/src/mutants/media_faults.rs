@@ -62,7 +62,7 @@ pub(super) const MEDIA: &[Mutation] = &[
     Mutation {
         name: "extensions-lost",
         breaks: "a viewer is not told on which side a phone's picture stands",
-        file: "core/src/media/egress.rs",
+        file: "core/src/media/turn.rs",
         code: "forwarded: packet.extensions,",
         fault: "forwarded: Default::default(),",
     },
