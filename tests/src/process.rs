@@ -39,6 +39,8 @@ impl Runtime {
 pub struct Server {
     runtime: Runtime,
     options: Vec<String>,
+    /// What is logged.
+    filter: String,
     child: Child,
     folder: PathBuf,
     ready: BTreeMap<String, String>,
@@ -58,11 +60,17 @@ impl Server {
         properties: &str,
         balancing: Option<&str>,
     ) -> Result<Self, String> {
-        let properties = format!(
-            "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=0\nwss.port=off\nhttp.port=0\n\
-             https.port=off\npage.port=off\nmedia_port_from=0\n{properties}\n",
-        );
-        Self::start_from(runtime, &properties, balancing, &[])
+        Self::start_from(runtime, &on_loopback(properties), balancing, &[])
+    }
+
+    /// The same with these options, and logging no more than it does by itself: what a test reads
+    /// from the log costs time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_quiet(runtime: Runtime, options: &[&str]) -> Result<Self, String> {
+        Self::launch(runtime, &on_loopback(""), None, options, "info".to_owned())
     }
 
     /// Starts a server with these options, on what the whole of `flashphoner.properties` says.
@@ -76,6 +84,16 @@ impl Server {
         balancing: Option<&str>,
         options: &[&str],
     ) -> Result<Self, String> {
+        Self::launch(runtime, properties, balancing, options, filter())
+    }
+
+    fn launch(
+        runtime: Runtime,
+        properties: &str,
+        balancing: Option<&str>,
+        options: &[&str],
+        filter: String,
+    ) -> Result<Self, String> {
         let folder = new_folder().map_err(|error| error.to_string())?;
         let text = format!("load_balancing_enabled={}\n{properties}", balancing.is_some());
         let wrote = fs::write(folder.join("flashphoner.properties"), text).and_then(|()| {
@@ -83,8 +101,9 @@ impl Server {
         });
         wrote.map_err(|error| format!("{}: {error}", folder.display()))?;
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = spawn(runtime, &folder, &options)?;
-        let mut server = Self { runtime, options, child, folder, ready: BTreeMap::new() };
+        let child = spawn(runtime, &folder, &options, &filter)?;
+        let ready = BTreeMap::new();
+        let mut server = Self { runtime, options, filter, child, folder, ready };
         server.get_ready(|| std::thread::sleep(LOOK))?;
         Ok(server)
     }
@@ -103,7 +122,7 @@ impl Server {
     ///
     /// As for [`Server::start`].
     pub fn start_again(&mut self, meanwhile: impl FnMut()) -> Result<(), String> {
-        self.child = spawn(self.runtime, &self.folder, &self.options)?;
+        self.child = spawn(self.runtime, &self.folder, &self.options, &self.filter)?;
         self.get_ready(meanwhile)
     }
 
@@ -197,13 +216,26 @@ impl Drop for Server {
     }
 }
 
-fn spawn(runtime: Runtime, folder: &Path, options: &[String]) -> Result<Child, String> {
+/// Properties of a server on free ports of 127.0.0.1.
+fn on_loopback(properties: &str) -> String {
+    format!(
+        "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=0\nwss.port=off\nhttp.port=0\n\
+         https.port=off\npage.port=off\nmedia_port_from=0\n{properties}\n",
+    )
+}
+
+fn spawn(
+    runtime: Runtime,
+    folder: &Path,
+    options: &[String],
+    filter: &str,
+) -> Result<Child, String> {
     let log = File::options().create(true).append(true).open(folder.join("log"));
     Command::new(binary(runtime)?)
         .arg("--config")
         .arg(folder)
         .args(options)
-        .env("RUST_LOG", filter())
+        .env("RUST_LOG", filter)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.map_err(|error| error.to_string())?)
