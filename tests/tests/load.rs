@@ -92,6 +92,52 @@ fn everything(runtime: Runtime) {
     std::fs::remove_file(picture).unwrap();
 }
 
+/// Sound is not asked for again, pictures are.
+#[test]
+fn what_viewers_throw_away_they_get_again() {
+    let server = Server::start(Runtime::Mio, "shards=1", None).unwrap();
+    let url = format!("ws://{}", server.addr("ws"));
+    let run = load(&[
+        "--url",
+        &url,
+        "--viewers",
+        "5",
+        "--seconds",
+        "3",
+        "--loss",
+        "4",
+        "--profile",
+        "aes-cm",
+        "--json",
+    ]);
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
+    assert!(run.status.success(), "{report:#}\n{}\n{}", stderr(&run), server.log());
+    assert_eq!(report["srtp"], serde_json::json!({"AES128_CM_SHA1_80": 5}), "{report:#}");
+    let of = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap();
+    // 4 % of 320 packets a second, for more than 3 s.
+    assert!(of("/discarded") > 0.04 * 320.0 * 5.0 * 3.0 / 2.0, "{report:#}");
+    // As many as are video.
+    assert!(of("/feedback/retransmitted") > of("/discarded") / 2.0, "{report:#}");
+    assert!(of("/feedback/nack") > 50.0, "{report:#}");
+    // What is left is sound, 50 packets of 320.
+    assert!((0.001..0.015).contains(&of("/loss")), "{report:#}");
+    assert_eq!(of("/samples/refused"), 0.0, "{report:#}");
+}
+
+#[test]
+fn a_viewer_offers_the_profile_that_it_is_told_to() {
+    let server = Server::start(Runtime::Tokio, "shards=1", None).unwrap();
+    let url = format!("ws://{}", server.addr("ws"));
+    for (profile, agreed) in [("gcm-128", "AEAD_AES_128_GCM"), ("gcm-256", "AEAD_AES_256_GCM")] {
+        let options = ["--url", &url, "--viewers", "2", "--seconds", "1", "--profile", profile];
+        let run = load(&[&options[..], &["--json"]].concat());
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
+        assert!(run.status.success(), "{report:#}\n{}", stderr(&run));
+        assert_eq!(report["srtp"], serde_json::json!({agreed: 2}), "{report:#}");
+        assert_eq!(report["samples"]["refused"], 0, "{report:#}");
+    }
+}
+
 #[test]
 fn a_server_that_goes_fails_the_run_at_once() {
     let mut server = Server::start(Runtime::Mio, "shards=1", None).unwrap();
@@ -186,6 +232,8 @@ fn wrong_arguments_are_refused() {
         (vec!["--url", "localhost"], "expected ws://HOST:PORT"),
         (vec!["--url", "ws://127.0.0.1:1", "--viewers", "0"], "--viewers"),
         (vec!["--url", "ws://127.0.0.1:1", "--sample", "0"], "--sample"),
+        (vec!["--url", "ws://127.0.0.1:1", "--loss", "51"], "--loss"),
+        (vec!["--url", "ws://127.0.0.1:1", "--profile", "gcm"], "no profile is called gcm"),
     ] {
         let run = load(&wrong);
         assert_eq!(run.status.code(), Some(2), "{wrong:?}: {}", stderr(&run));

@@ -5,13 +5,12 @@
 //! ```
 
 use std::io::{self, IsTerminal, Write};
-use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use distributary_tests::load::{self, Address, Plan, Progress};
+use distributary_tests::load::{self, Address, Plan, Profile, Progress};
 
 /// Plays streams for many viewers at once, with the signaling, ICE, DTLS, SRTP and RTCP of
 /// browsers. Counts every packet, and authenticates and decrypts a sample.
@@ -23,10 +22,10 @@ use distributary_tests::load::{self, Address, Plan, Progress};
 #[command(name = "load")]
 struct Arguments {
     /// Where viewers play, and publishers publish, as ws://HOST:PORT
-    #[arg(long, visible_alias = "edge", value_name = "URL", value_parser = address)]
+    #[arg(long, visible_alias = "edge", value_name = "URL")]
     url: Address,
     /// Where publishers publish, if that is another server, such as the origin
-    #[arg(long, visible_alias = "origin", value_name = "URL", value_parser = address)]
+    #[arg(long, visible_alias = "origin", value_name = "URL")]
     publish_url: Option<Address>,
     /// The streams' name; a number is appended unless --publishers is 0
     #[arg(long, default_value = "load")]
@@ -53,6 +52,16 @@ struct Arguments {
     /// One of so many packets is authenticated and decrypted
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
+    /// Per cent of media and reports that viewers throw away unseen, to ask for what is missing as
+    /// browsers do
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT", value_parser = percent)]
+    loss: f64,
+    /// What decides which of them are thrown away
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What viewers offer of SRTP: any, gcm-128, gcm-256 or aes-cm
+    #[arg(long, default_value = "any", value_parser = Profile::named)]
+    profile: Profile,
     /// A server process on this machine whose CPU and memory are watched; may be given again
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
@@ -62,6 +71,11 @@ struct Arguments {
     /// Draws the run, second by second, into an SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
+    percent.ok_or_else(|| "expected per cent, from 0 to 50".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -78,6 +92,9 @@ fn main() -> ExitCode {
         patience: Duration::from_secs(arguments.patience),
         sample: arguments.sample,
         pids: arguments.pids,
+        profile: arguments.profile,
+        loss: arguments.loss / 100.0,
+        seed: arguments.seed,
     };
     match carry_out(&plan, arguments.json, arguments.plot) {
         Ok(true) => ExitCode::SUCCESS,
@@ -125,26 +142,4 @@ fn bar(progress: Progress, viewers: usize) -> String {
         "#".repeat(done),
         ".".repeat(WIDTH - done),
     )
-}
-
-/// Reads a URL and looks its host up.
-fn address(url: &str) -> Result<Address, String> {
-    let rest = match url.split_once("://") {
-        Some(("ws", rest)) => rest,
-        Some(("wss", _)) => return Err("wss is not built yet; use the server's ws port".into()),
-        Some(("http" | "https", _)) => {
-            return Err("WHEP, WHIP and Janus are not built yet; use ws://HOST:PORT".into());
-        }
-        _ => return Err("expected ws://HOST:PORT".into()),
-    };
-    let (host, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, "/"),
-    };
-    // 80 is what ws:// means without a port (RFC 6455, section 3).
-    let named = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let full = if named { host.to_owned() } else { format!("{host}:80") };
-    let mut found = full.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
-    let socket = found.next().ok_or_else(|| format!("{host} has no address"))?;
-    Ok(Address { host: host.to_owned(), path: path.to_owned(), socket })
 }

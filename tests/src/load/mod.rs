@@ -6,8 +6,10 @@
 //! own, and shares nothing with core, which it judges.
 
 mod fleet;
+pub mod floor;
 mod keys;
-mod plot;
+pub(crate) mod plot;
+mod profiles;
 mod publishers;
 mod quantiles;
 mod receiver;
@@ -24,10 +26,12 @@ mod viewer;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use self::fleet::Fleet;
+use self::floor::Floor;
 use self::publishers::Publishers;
 use self::quantiles::Quantiles;
 use self::receiver::Scrutiny;
@@ -35,6 +39,7 @@ use self::viewer::Ticket;
 use crate::browser::{Codec, Shape};
 use crate::figures::{Usage, Used, resident_kib};
 
+pub use profiles::Profile;
 pub use report::{Process, Report};
 
 /// What joins leave to be done is not looked at.
@@ -58,8 +63,34 @@ pub struct Address {
     pub socket: SocketAddr,
 }
 
+impl FromStr for Address {
+    type Err = String;
+
+    /// Reads a URL and looks its host up.
+    fn from_str(url: &str) -> Result<Self, String> {
+        let rest = match url.split_once("://") {
+            Some(("ws", rest)) => rest,
+            Some(("wss", _)) => return Err("wss is not built yet; use the server's ws port".into()),
+            Some(("http" | "https", _)) => {
+                return Err("WHEP, WHIP and Janus are not built yet; use ws://HOST:PORT".into());
+            }
+            _ => return Err("expected ws://HOST:PORT".into()),
+        };
+        let (host, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, "/"),
+        };
+        // 80 is what ws:// means without a port (RFC 6455, section 3).
+        let named = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let full = if named { host.to_owned() } else { format!("{host}:80") };
+        let mut found = full.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+        let socket = found.next().ok_or_else(|| format!("{host} has no address"))?;
+        Ok(Self { host: host.to_owned(), path: path.to_owned(), socket })
+    }
+}
+
 /// What is to be done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
     /// Where viewers play.
     pub play: Address,
@@ -83,6 +114,12 @@ pub struct Plan {
     pub sample: u32,
     /// Server processes that are watched.
     pub pids: Vec<u32>,
+    /// What viewers offer of SRTP.
+    pub profile: Profile,
+    /// The share of media and reports that viewers throw away unseen, and then ask for again.
+    pub loss: f64,
+    /// What decides which of them are thrown away.
+    pub seed: u64,
 }
 
 /// How far a run has come.
@@ -108,12 +145,11 @@ pub struct Progress {
 pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String> {
     make_room(plan.viewers)?;
     let clock = Instant::now();
-    let shape = Shape::audio_video().only(Codec::H264);
+    let shape = shape();
     let names: Vec<String> = match plan.publishers {
         0 => vec![plan.name.clone()],
         all => (0..all).map(|number| format!("{}-{number}", plan.name)).collect(),
     };
-    let before = watch(&plan.pids)?;
     let publishers = if plan.publishers > 0 {
         let at = plan.publish.as_ref().unwrap_or(&plan.play).socket;
         let source = publishers::source(plan.bitrate);
@@ -124,10 +160,42 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
     if plan.publish.is_some() {
         std::thread::sleep(PUSH);
     }
-    let kind = transport::Kind::new(shape);
-    let fleet = Fleet::new(clock, kind).map_err(|error| error.to_string())?;
-    let run = Run { plan, names, before, publishers, fleet, progress, looked: clock };
+    let before = watch(&plan.pids)?;
+    let fleet = fleet(plan, clock)?;
+    let floor = None;
+    let run = Run { plan, names, before, publishers, floor, fleet, progress, looked: clock };
     run.report()
+}
+
+/// The same without a server: what the viewers get is what `floor` sends, which ends with it.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_floor(
+    plan: &Plan,
+    floor: &mut Floor,
+    progress: impl FnMut(Progress),
+) -> Result<Report, String> {
+    make_room(plan.viewers)?;
+    let clock = Instant::now();
+    let pids = vec![floor.pid()];
+    let plan = &Plan { pids, loss: 0.0, joins_per_second: u32::MAX, ..plan.clone() };
+    let before = watch(&plan.pids)?;
+    let fleet = fleet(plan, clock)?;
+    let (names, publishers, floor) = (Vec::new(), None, Some(floor));
+    let run = Run { plan, names, before, publishers, floor, fleet, progress, looked: clock };
+    run.report()
+}
+
+/// What publishers send and viewers want.
+fn shape() -> Shape {
+    Shape::audio_video().only(Codec::H264)
+}
+
+fn fleet(plan: &Plan, clock: Instant) -> Result<Fleet, String> {
+    let kind = transport::Kind::new(shape(), plan.profile);
+    Fleet::new(clock, kind).map_err(|error| error.to_string())
 }
 
 /// A run that is under way.
@@ -136,6 +204,7 @@ struct Run<'p, P> {
     names: Vec<String>,
     before: Vec<Watched>,
     publishers: Option<Publishers>,
+    floor: Option<&'p mut Floor>,
     fleet: Fleet,
     progress: P,
     looked: Instant,
@@ -160,6 +229,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
     fn report(mut self) -> Result<Report, String> {
         let began = self.fleet.at();
         let mut problem = self.join()?;
+        let (all_in, forwarded) = (watch(&self.plan.pids).unwrap_or_default(), self.packets());
         if problem.is_none() {
             problem = self.pass("settling", SETTLE)?;
         }
@@ -199,7 +269,8 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             thread,
             packets,
             dropped,
-            processes: processes(&self.before, &before, &after),
+            processes: processes([&self.before, &all_in, &before, &after], forwarded),
+            profiles: self.fleet.profiles(),
             key_frame_requests,
             problem,
             tally: self.fleet.tally,
@@ -214,9 +285,13 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         loop {
             let now = Instant::now();
             while opened < self.plan.viewers && begin + pace * number(opened) <= now {
-                let ticket = self.ticket(opened);
-                self.fleet.open(&ticket);
+                self.admit(opened);
                 opened += 1;
+                if opened == self.plan.viewers
+                    && let Some(floor) = &mut self.floor
+                {
+                    floor.begin(self.fleet.at(), &self.fleet.media_ports())?;
+                }
             }
             let next = begin + pace * number(opened);
             let looked = now + PROGRESS_INTERVAL;
@@ -232,15 +307,31 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         }
     }
 
-    fn ticket(&self, index: usize) -> Ticket {
-        let stream = index % self.names.len().max(1);
-        let ours = (self.plan.publishers > 0).then(|| publishers::FIRST + number(stream));
+    fn admit(&mut self, index: usize) {
+        let seed = self.plan.seed.wrapping_add(index as u64);
+        let (sample, loss) = (self.plan.sample.max(1), self.plan.loss);
+        let scrutiny = |publisher| Scrutiny { publisher, sample, loss, seed };
+        match &self.floor {
+            Some(floor) => {
+                let scrutiny = scrutiny(Some(publishers::FIRST));
+                self.fleet.seat(floor.seat(index, scrutiny, self.plan.patience));
+            }
+            None => {
+                let stream = index % self.names.len().max(1);
+                let ours = (self.plan.publishers > 0).then(|| publishers::FIRST + number(stream));
+                let ticket = self.ticket(stream, scrutiny(ours));
+                self.fleet.open(&ticket);
+            }
+        }
+    }
+
+    fn ticket(&self, stream: usize, scrutiny: Scrutiny) -> Ticket {
         Ticket {
             server: self.plan.play.socket,
             host: self.plan.play.host.clone(),
             path: self.plan.play.path.clone(),
             stream: self.names.get(stream).cloned().unwrap_or_default(),
-            scrutiny: Scrutiny { publisher: ours, sample: self.plan.sample.max(1) },
+            scrutiny,
             patience: self.plan.patience,
         }
     }
@@ -323,12 +414,17 @@ fn watch(pids: &[u32]) -> Result<Vec<Watched>, String> {
     pids.iter().map(watch).collect()
 }
 
-fn processes(idle: &[Watched], before: &[Watched], after: &[Watched]) -> Vec<Process> {
-    let of = |((idle, before), after): ((&Watched, &Watched), &Watched)| {
+/// From looks before the first viewer, after the last one's first packet, and before and after
+/// packets were counted. So many packets were forwarded between the first two.
+fn processes(looks: [&[Watched]; 4], forwarded: u64) -> Vec<Process> {
+    let [idle, all_in, before, after] = looks;
+    let of = |(((idle, all_in), before), after): (((&Watched, &Watched), &Watched), &Watched)| {
         let used: Used = after.usage.since(&before.usage);
-        Process { pid: after.pid, used, kib_before: idle.kib, kib: after.kib }
+        let joining = all_in.usage.since(&idle.usage);
+        let (kib_before, kib) = (idle.kib, after.kib);
+        Process { pid: after.pid, used, joining, forwarded, kib_before, kib }
     };
-    idle.iter().zip(before).zip(after).map(of).collect()
+    idle.iter().zip(all_in).zip(before).zip(after).map(of).collect()
 }
 
 /// Raises the limit of file descriptors as far as viewers need it.

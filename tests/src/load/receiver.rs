@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use str0m::crypto::dtls::SrtpProfile;
+
 use super::rtcp::{self, TransportFeedback};
 use super::rtp::{Header, Kind, without_padding};
 use super::srtp::Srtp;
@@ -25,6 +27,10 @@ pub(super) struct Scrutiny {
     pub(super) publisher: Option<u32>,
     /// Every how many packets one is opened.
     pub(super) sample: u32,
+    /// The share of media and reports that is thrown away unseen.
+    pub(super) loss: f64,
+    /// What decides which.
+    pub(super) seed: u64,
 }
 
 /// What a viewer knows of its media.
@@ -33,6 +39,7 @@ pub(super) struct Receiver {
     srtp: Srtp,
     pub(super) tracks: Vec<Track>,
     scrutiny: Scrutiny,
+    chance: fastrand::Rng,
     /// Packets until the next one is opened.
     until_sample: u32,
     feedback: TransportFeedback,
@@ -54,6 +61,7 @@ impl Receiver {
             srtp,
             tracks,
             scrutiny,
+            chance: fastrand::Rng::with_seed(scrutiny.seed),
             // Viewers of one stream should not all open the same packets.
             until_sample: fastrand::u32(..scrutiny.sample.max(1)),
             feedback: TransportFeedback::default(),
@@ -67,8 +75,17 @@ impl Receiver {
         }
     }
 
+    /// What SRTP was agreed to be.
+    pub(super) fn profile(&self) -> SrtpProfile {
+        self.srtp.profile
+    }
+
     /// Takes a datagram of RTP or RTCP; it may be decrypted in place.
     pub(super) fn datagram(&mut self, at: Duration, datagram: &mut [u8], tally: &mut Tally) {
+        if self.scrutiny.loss > 0.0 && self.chance.f64() < self.scrutiny.loss {
+            tally.discarded += 1;
+            return;
+        }
         match Kind::of(datagram) {
             Kind::Rtp => self.packet(at, datagram, tally),
             Kind::Rtcp => match self.srtp.open_rtcp(datagram) {

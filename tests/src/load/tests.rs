@@ -18,6 +18,7 @@ use str0m::rtp::{ExtensionValues, RawPacket, RtpWrite};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 
 use super::keys::Keys;
+use super::profiles::Profile;
 use super::receiver::{Receiver, Scrutiny};
 use super::rtp;
 use super::srtp::Srtp;
@@ -160,7 +161,7 @@ impl Pair {
         let now = Instant::now();
         let [viewer, server_addr] = addresses();
         let shape = Shape::video().only(Codec::H264);
-        let kind = Kind::new(shape.clone());
+        let kind = Kind::new(shape.clone(), Profile::Any);
         let (mut transport, offer) = Transport::offer(now, &kind, viewer);
         let mut server = serve(now, &shape, profile, &offer);
         let api = server.direct_api();
@@ -178,7 +179,7 @@ impl Pair {
         // The receiver comes into being with the keys; until then there is a blind one.
         let blind = Srtp::new(&Swapped(SrtpProfile::AEAD_AES_128_GCM).keys()).unwrap();
         let track = || vec![Track::new(Codec::H264, SSRC, Some(RTX))];
-        let scrutiny = Scrutiny { publisher: Some(PUBLISHER), sample: 1 };
+        let scrutiny = Scrutiny { publisher: Some(PUBLISHER), sample: 1, loss: 0.0, seed: 0 };
         let mut pair = Self {
             now,
             clock: now,

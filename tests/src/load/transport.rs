@@ -9,6 +9,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig};
 
 use super::keys::{self, Keys};
+use super::profiles::Profile;
 use super::srtp::Srtp;
 use crate::browser::answer::Answer;
 use crate::browser::offer::Offer;
@@ -19,18 +20,19 @@ use crate::browser::{self, Shape};
 pub(super) struct Kind {
     config: RtcConfig,
     pub(super) shape: Shape,
+    profile: Profile,
 }
 
 impl Kind {
-    pub(super) fn new(shape: Shape) -> Self {
-        let crypto = keys::provider();
+    pub(super) fn new(shape: Shape, profile: Profile) -> Self {
+        let crypto = keys::provider(profile);
         let certificate = crypto.dtls_provider.generate_certificate();
         let mut config = browser::configure(&shape, Arc::new(crypto));
         // Browsers make one for each connection; what that costs is nobody's business here.
         if let Some(certificate) = certificate {
             config = config.set_dtls_cert(certificate);
         }
-        Self { config, shape }
+        Self { config, shape, profile }
     }
 }
 
@@ -77,6 +79,13 @@ impl Transport {
             id: fastrand::u64(..) >> 1,
         }
         .text();
+        // What is offered can be narrowed only by the client of the handshake.
+        let sdp = match kind.profile {
+            Profile::Any => sdp,
+            Profile::Gcm128 | Profile::Gcm256 | Profile::AesCm => {
+                sdp.replace("a=setup:actpass", "a=setup:active")
+            }
+        };
         let transport = Self {
             rtc: Box::new(rtc),
             local,
@@ -87,6 +96,19 @@ impl Transport {
             keys: None,
         };
         (transport, sdp)
+    }
+
+    /// A transport to a server that knows the viewer: nothing is left to agree on.
+    pub(super) fn seated(now: Instant, kind: &Kind, local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            rtc: Box::new(kind.config.clone().build(now)),
+            local,
+            state: State::Up,
+            due: now + Duration::from_secs(24 * 3600),
+            remote: Some(remote),
+            outgoing: Vec::new(),
+            keys: None,
+        }
     }
 
     /// Takes the answer. No stream is expected of str0m, so it reports on none.

@@ -9,9 +9,11 @@ use mio::{Interest, Registry, Token};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 
+use super::keys::Keys;
 use super::receiver::{Receiver, Scrutiny};
 use super::rtp;
 use super::signaling::{Said, Signaling};
+use super::srtp::Srtp;
 use super::tally::Tally;
 use super::track::Track;
 use super::transport::{self, State, Transport};
@@ -111,6 +113,16 @@ pub(super) struct Ticket {
     pub(super) patience: Duration,
 }
 
+/// What a viewer has agreed on with a server that knows it already.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    pub(super) server: SocketAddr,
+    pub(super) keys: Keys,
+    pub(super) tracks: Vec<Track>,
+    pub(super) scrutiny: Scrutiny,
+    pub(super) patience: Duration,
+}
+
 impl Viewer {
     /// Begins to connect. The viewer's TCP connection has this token, its UDP socket the next.
     pub(super) fn open(ground: &Ground<'_>, ticket: &Ticket, token: Token) -> io::Result<Self> {
@@ -130,6 +142,39 @@ impl Viewer {
             round_at: ground.now + ROUND.mul_f64(fastrand::f64()),
             deadline: ground.now + ticket.patience,
             times: Times { opened: ground.at(), asked: None },
+            ending: None,
+        })
+    }
+
+    /// Takes its seat, which leaves nothing to be agreed on: only its UDP socket is used.
+    pub(super) fn seat(ground: &Ground<'_>, seat: Seat, token: Token) -> io::Result<Self> {
+        let (socket, state) = bind(seat.server, ground.registry, token)?;
+        let local = socket.local_addr()?;
+        let srtp = Srtp::new(&seat.keys).ok_or(ErrorKind::InvalidInput)?;
+        let at = ground.at();
+        let media = Media {
+            socket,
+            state,
+            transport: Transport::seated(ground.now, ground.kind, local, seat.server),
+            answered: true,
+            tracks: Vec::new(),
+            scrutiny: seat.scrutiny,
+            receiver: Some(Receiver::new(at, srtp, seat.tracks, seat.scrutiny)),
+        };
+        let round_at = ground.now + ROUND.mul_f64(fastrand::f64());
+        Ok(Self {
+            stream: String::new(),
+            scrutiny: seat.scrutiny,
+            token,
+            socket: None,
+            backlog: Vec::new(),
+            // Nobody listens to what it would say.
+            signaling: Signaling::web_sdk("localhost", "/"),
+            media: Some(media),
+            due: round_at,
+            round_at,
+            deadline: ground.now + seat.patience,
+            times: Times { opened: at, asked: Some(at) },
             ending: None,
         })
     }
