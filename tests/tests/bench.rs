@@ -10,23 +10,10 @@ use serde_json::Value;
 #[test]
 fn the_floor_and_a_server_are_measured_alike() {
     let folder = std::env::temp_dir().join(format!("bench-{}", std::process::id()));
-    let run = bench(&[
-        "--json",
-        "--viewers",
-        "3",
-        "--seconds",
-        "2",
-        "--rounds",
-        "1",
-        "--joins",
-        "0",
-        "--only",
-        "floor,mio",
-        "--out",
-        folder.to_str().unwrap(),
-    ]);
-    let said: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
-    assert!(run.status.success(), "{said:#}\n{}", stderr(&run));
+    let out = folder.to_str().unwrap();
+    // With tests beside it that keep it from its cores, what it says is no use: then once more.
+    let said = (1..=ATTEMPTS).map(|_| measure(out)).find(|said| !disturbed(said));
+    let said = said.unwrap_or_else(|| measure(out));
     let of = |place: &str| {
         let value = said.pointer(place).and_then(Value::as_f64);
         value.unwrap_or_else(|| panic!("no {place} in {said:#}"))
@@ -52,6 +39,9 @@ fn the_floor_and_a_server_are_measured_alike() {
         let srtp = said.pointer(&format!("/{contender}/3/srtp/0"));
         assert_eq!(srtp.and_then(Value::as_str), Some("AEAD_AES_128_GCM"), "{said:#}");
     }
+    // Feedback every 50 ms, and a report each second.
+    within("/floor/3/reports_per_second_and_viewer", 0.85 * 21.0, 1.15 * 21.0);
+    within("/floor/3/packets_per_run", 2.0, 10.0);
     within("/floor_ns_per_packet", of("/floor/3/cpu_ns_per_packet"), f64::MAX);
     within("/mio/3/rss_kb_per_viewer", 1.0, 100_000.0);
     within("/mio/3/joins_per_second", 0.1, 1_000.0);
@@ -60,13 +50,29 @@ fn the_floor_and_a_server_are_measured_alike() {
     for (name, part) in [
         ("table.md", "| mio | 3 |"),
         ("figures.json", "\"floor_ns_per_packet\""),
-        ("cpu.svg", ">3 viewers</text>"),
+        ("cpu.svg", ">3</text>"),
         ("delay.svg", "p99.9"),
     ] {
         let text = std::fs::read_to_string(folder.join(name)).unwrap();
         assert!(text.contains(part), "{name}: {text}");
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+const ATTEMPTS: usize = 2;
+
+fn measure(out: &str) -> Value {
+    let length = ["--viewers", "3", "--seconds", "2", "--rounds", "1", "--joins", "0"];
+    let what = ["--json", "--only", "floor,mio", "--out", out];
+    let run = bench(&[&length[..], &what].concat());
+    let said = serde_json::from_slice(&run.stdout).unwrap_or_default();
+    assert!(run.status.success(), "{said:#}\n{}", stderr(&run));
+    said
+}
+
+fn disturbed(said: &Value) -> bool {
+    let notes = ["/floor/3/notes", "/mio/3/notes"].map(|place| said.pointer(place));
+    notes.iter().flatten().any(|notes| notes.to_string().contains("disturbed"))
 }
 
 #[test]

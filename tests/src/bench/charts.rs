@@ -7,17 +7,17 @@ impl Outcome {
     /// CPU for a packet by viewers, as SVG.
     pub fn costs(&self) -> String {
         self.picture(&[
-            ("CPU for a packet in ns", "cpu_ns_per_packet"),
-            ("use of the core in %", "core_percent"),
+            ("CPU for a packet in ns, by viewers", "cpu_ns_per_packet"),
+            ("use of the core in %, by viewers", "core_percent"),
         ])
     }
 
     /// Delay by viewers, as SVG.
     pub fn delays(&self) -> String {
         self.picture(&[
-            ("delay in ms, p50", "delay_p50_ms"),
-            ("delay in ms, p99", "delay_p99_ms"),
-            ("delay in ms, p99.9", "delay_p999_ms"),
+            ("delay in ms, p50, by viewers", "delay_p50_ms"),
+            ("delay in ms, p99, by viewers", "delay_p99_ms"),
+            ("delay in ms, p99.9, by viewers", "delay_p999_ms"),
         ])
     }
 
@@ -36,9 +36,8 @@ impl Outcome {
             curves: self.contenders.iter().map(|contender| curve(contender, figure)).collect(),
         };
         let panels: Vec<Panel> = panels.iter().map(panel).collect();
-        let columns: Vec<String> =
-            self.viewers.iter().map(|viewers| format!("{viewers} viewers")).collect();
-        svg_of_columns(&self.heading(), &panels, &columns)
+        let columns: Vec<String> = self.viewers.iter().map(usize::to_string).collect();
+        svg_of_columns(&self.place(), &panels, &columns)
     }
 }
 
@@ -56,7 +55,7 @@ mod tests {
         ]);
         let svg = outcome.costs();
         assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
-        assert!(svg.contains(">500 viewers</text>"), "{svg}");
+        assert!(svg.contains(">500</text>"), "{svg}");
         assert!(svg.contains(">floor</text>"), "{svg}");
         assert_eq!(outcome.delays().matches("<circle").count(), 0);
     }

@@ -16,7 +16,7 @@ enum Merge {
 }
 
 /// Name, place in a run's report, and how rounds are merged.
-const FIGURES: [(&str, &str, Merge); 32] = [
+const FIGURES: [(&str, &str, Merge); 35] = [
     ("cpu_ns_per_packet", "/servers/0/cpu_ns_per_packet", Merge::Median),
     ("core_percent", "/servers/0/used/cpu_percent", Merge::Median),
     ("kernel_percent", "/servers/0/used/kernel_percent", Merge::Median),
@@ -49,6 +49,21 @@ const FIGURES: [(&str, &str, Merge); 32] = [
     ("load_waited_percent", "/load/thread/waited_percent", Merge::Max),
     ("load_saturated", "/load/saturated", Merge::Max),
     ("load_dropped", "/load/dropped", Merge::Mean),
+    // What the floor's process counted from its beginning to its end.
+    ("packets_per_run", "", Merge::Median),
+    ("reports_per_second_and_viewer", "", Merge::Median),
+    ("frames_skipped", "", Merge::Max),
+];
+
+/// Figures of joins and of memory.
+const FLOORLESS: [&str; 7] = [
+    "rss_kb",
+    "rss_kb_per_viewer",
+    "cpu_us_per_join",
+    "joins_per_second",
+    "join_p50_ms",
+    "first_packet_p50_ms",
+    "first_packet_p99_ms",
 ];
 
 /// What came of a run, or of several: figures by their names.
@@ -74,6 +89,25 @@ impl Figures {
             figures.0.insert("packets_per_second_and_viewer", rate);
         }
         figures
+    }
+
+    /// Adds what the floor's process counted, and takes off what it has nothing of: whoever
+    /// watches it does not join, and it remembers nothing of them.
+    pub(super) fn add_floor(&mut self, counted: &Value) {
+        for name in FLOORLESS {
+            self.0.remove(name);
+        }
+        let number = |name: &str| counted.get(name).and_then(Value::as_f64).unwrap_or_default();
+        let mut add = |name, value: f64| self.0.insert(name, value);
+        if number("runs") > 0.0 {
+            add("packets_per_run", number("packets") / number("runs"));
+        }
+        add("frames_skipped", number("skipped"));
+        let joined = self.get("joined").unwrap_or_default();
+        if number("seconds") * joined > 0.0 {
+            let rate = number("reports") / number("seconds") / joined;
+            self.0.insert("reports_per_second_and_viewer", rate);
+        }
     }
 
     /// One figure, if the run had it.
@@ -115,7 +149,7 @@ impl Merge {
 }
 
 /// The middle one, or what is between the middle two.
-pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = values.get(middle).copied()?;
@@ -140,6 +174,7 @@ mod tests {
         Figures::of(&json!({
             "servers": [{"cpu_ns_per_packet": cpu, "saturated": saturated}],
             "loss": loss, "packets": 6_400, "seconds": 2.0, "joined": 10, "delay": null,
+            "joins": {"per_second": 9.0},
         }))
     }
 
@@ -151,6 +186,18 @@ mod tests {
         assert!(one.is("saturated") && !one.is("load_saturated"));
         assert_eq!(one.get("delay_p50_ms"), None);
         assert_eq!(one.json()["loss"], 0.25);
+    }
+
+    #[test]
+    fn what_the_floor_counted_is_added() {
+        let mut one = figures(1_000.0, 0.0, false);
+        let counted = json!({"packets": 960, "runs": 100, "reports": 420, "seconds": 2.0});
+        one.add_floor(&counted);
+        assert_eq!(one.get("packets_per_run"), Some(9.6));
+        assert_eq!(one.get("reports_per_second_and_viewer"), Some(21.0));
+        // Nobody joined it.
+        assert_eq!(one.get("joins_per_second"), None);
+        assert_eq!(Figures::merge(&[one.clone()]), one);
     }
 
     #[test]

@@ -32,7 +32,6 @@ const BITRATE: u64 = 2_592_000;
 const STORM_BITRATE: u64 = 1;
 const STORM_SPAN: Duration = Duration::from_secs(1);
 const STORM_JOINS_PER_SECOND: u32 = 100;
-const PATIENCE: Duration = Duration::from_secs(10);
 /// One of so many packets is opened.
 const SAMPLE: u32 = 64;
 /// Names that the outcome has for itself.
@@ -52,6 +51,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Viewers that come in a second.
     pub joins_per_second: u32,
+    /// How long a viewer may take until it has media.
+    pub patience: Duration,
     /// So many viewers join a server that has next to no media, 100 in a second; 0: that is not
     /// measured.
     pub storm: usize,
@@ -125,27 +126,31 @@ impl Contender {
         }
     }
 
-    fn measure(&self, cores: Cores, plan: &Plan, load: load::Plan) -> Result<Report, String> {
+    fn measure(&self, cores: Cores, plan: &Plan, load: load::Plan) -> Result<Taken, String> {
         match self {
             Self::Floor => {
                 let mut command = Command::new(&plan.floor);
                 let start = || Floor::start(command.arg("--floor"), plan.profile);
                 let mut floor = cores.start(start)?;
                 let report = load::run_floor(&load, &mut floor, |_| {})?;
-                floor.end()?;
-                Ok(report)
+                let mut taken = Taken::of(&report);
+                taken.figures.add_floor(&floor.end()?);
+                Ok(taken)
             }
             Self::Ours(runtime) => {
                 let options = ["--set", "shards=1"];
                 let server = cores.start(|| Server::start_quiet(*runtime, &options))?;
                 let play = format!("ws://{}", server.addr("ws")).parse()?;
                 let pids = vec![server.pid()];
-                load::run(&load::Plan { play, pids, ..load }, |_| {})
+                let report = load::run(&load::Plan { play, pids, ..load }, |_| {})?;
+                Ok(Taken::of(&report))
             }
             Self::Peer(peer) => {
                 cores.take(peer.pid)?;
                 let (play, publish) = (peer.play.clone(), peer.publish.clone());
-                load::run(&load::Plan { play, publish, pids: vec![peer.pid], ..load }, |_| {})
+                let pids = vec![peer.pid];
+                let report = load::run(&load::Plan { play, publish, pids, ..load }, |_| {})?;
+                Ok(Taken::of(&report))
             }
         }
     }
@@ -163,7 +168,7 @@ impl Plan {
             bitrate: BITRATE,
             span: self.span,
             joins_per_second: self.joins_per_second,
-            patience: PATIENCE,
+            patience: self.patience,
             sample: SAMPLE,
             pids: Vec::new(),
             profile: self.profile,
@@ -189,17 +194,15 @@ impl Plan {
                 })?;
             }
         }
-        cores.stay()?;
         let mut outcome = Outcome::new(self, cores);
+        cores.stay()?;
         for round in 1..=self.rounds {
             let mut run = |contender: &Contender, viewers, storm, load: load::Plan| {
                 let (name, rounds) = (contender.name(), self.rounds);
                 let what = if storm { "viewers join" } else { "viewers" };
                 progress(&format!("round {round} of {rounds}: {name}, {viewers} {what}"));
-                let (figures, srtp, problem) = match contender.measure(cores, self, load) {
-                    Ok(report) => taken(&report),
-                    Err(problem) => (Figures::default(), Vec::new(), Some(problem)),
-                };
+                let taken = contender.measure(cores, self, load).unwrap_or_else(Taken::failed);
+                let Taken { figures, srtp, problem } = taken;
                 let contender = name.to_owned();
                 outcome.runs.push(Run { contender, viewers, storm, figures, srtp, problem });
             };
@@ -225,11 +228,26 @@ impl Plan {
     }
 }
 
-/// What is kept of a report: figures, SRTP profiles, and what went wrong.
-fn taken(report: &Report) -> (Figures, Vec<String>, Option<String>) {
-    let endings = report.endings.iter().map(|(why, count)| format!("{count} viewers: {why}"));
-    let problem = report.problem.clone().or_else(|| endings.into_iter().next());
-    (Figures::of(&report.json()), report.srtp(), problem)
+/// What is kept of a run.
+struct Taken {
+    figures: Figures,
+    /// SRTP profiles that viewers agreed on.
+    srtp: Vec<String>,
+    /// What went wrong.
+    problem: Option<String>,
+}
+
+impl Taken {
+    fn of(report: &Report) -> Self {
+        let ending = report.endings.iter().next();
+        let ending = ending.map(|(why, count)| format!("{count} viewers: {why}"));
+        let problem = report.problem.clone().or(ending);
+        Self { figures: Figures::of(&report.json()), srtp: report.srtp(), problem }
+    }
+
+    fn failed(problem: String) -> Self {
+        Self { figures: Figures::default(), srtp: Vec::new(), problem: Some(problem) }
+    }
 }
 
 #[cfg(test)]

@@ -5,14 +5,17 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use super::figures::{Figures, median, round};
+use super::figures::{Figures, round};
 use super::{Contender, Cores, Plan};
 use crate::figures::machine;
 
 /// Viewers for whom the one figure of the floor stands, where there are so many.
 const GOAL_VIEWERS: usize = 500;
-/// A server that was kept from its core this long was disturbed, in % of the time.
-const DISTURBED_PERCENT: f64 = 5.0;
+/// A server or viewers that were kept from their core this long were disturbed, in % of the time.
+/// What waits does more at once, so a disturbed figure may as well be too low.
+const DISTURBED_PERCENT: f64 = 10.0;
+/// A server that used so much of its core had no time left.
+const BUSY_PERCENT: f64 = 90.0;
 /// A share of packets that may be lost without a word.
 const LOSS_NOTED: f64 = 1e-6;
 
@@ -51,7 +54,7 @@ pub(super) struct Row {
     pub(super) notes: Vec<String>,
     /// The cheapest and the dearest round.
     range: Option<(f64, f64)>,
-    /// How many rounds have figures.
+    /// How many rounds count.
     rounds: usize,
     srtp: BTreeSet<String>,
 }
@@ -136,13 +139,23 @@ impl Outcome {
             .filter(|figures| *figures != Figures::default())
             .collect();
         runs.first()?;
+        let failed = runs.len() - rounds.len();
+        let (calm, disturbed): (Vec<Figures>, Vec<Figures>) =
+            rounds.into_iter().partition(|round| disturbance(round).is_none());
+        let left_out = if calm.is_empty() { 0 } else { disturbed.len() };
+        let rounds = if calm.is_empty() { disturbed } else { calm };
         let figures = Figures::merge(&rounds);
         let costs = rounds.iter().filter_map(|round| round.get("cpu_ns_per_packet"));
         let range = costs.clone().min_by(f64::total_cmp).zip(costs.max_by(f64::total_cmp));
-        let floor = self.floor(viewers);
+        let floor = match contender == Contender::Floor.name() {
+            true => figures.get("cpu_ns_per_packet"),
+            false => self.floor(viewers),
+        };
         let cost = figures.get("cpu_ns_per_packet");
         let mut notes = notes(&figures, viewers);
-        let failed = runs.len() - rounds.len();
+        if left_out > 0 {
+            notes.push(format!("{left_out} of {} rounds were disturbed and left out", runs.len()));
+        }
         if failed > 0 {
             notes.push(format!("{failed} of {} rounds failed", runs.len()));
         }
@@ -160,9 +173,8 @@ impl Outcome {
 
     /// What the floor needs for a packet to one of so many viewers.
     fn floor(&self, viewers: usize) -> Option<f64> {
-        let name = Contender::Floor.name();
-        let runs = self.of(name, viewers, false);
-        median(runs.filter_map(|run| run.figures.get("cpu_ns_per_packet")).collect())
+        let row = self.row(Contender::Floor.name(), viewers, false)?;
+        row.figures.get("cpu_ns_per_packet")
     }
 
     /// Cost at the most viewers, in costs at the fewest.
@@ -174,20 +186,21 @@ impl Outcome {
         (fewest < most).then(|| Some(cost(most)? / cost(fewest)?)).flatten()
     }
 
-    /// What a picture or a table stands under.
+    /// Where it was measured, which a picture stands under.
+    pub(super) fn place(&self) -> String {
+        let (processor, kernel) = (self.of_machine("processor"), self.of_machine("kernel"));
+        format!("{processor}, Linux {kernel}, {} rounds", self.rounds)
+    }
+
+    /// The same with what else the machine had to do, which a table stands under.
     pub(super) fn heading(&self) -> String {
-        let text = |key: &str| {
-            let value = self.machine.get(key).cloned().unwrap_or_default();
-            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-        };
-        format!(
-            "{}, Linux {}, {} rounds; load average {} before and {} after",
-            text("processor"),
-            text("kernel"),
-            self.rounds,
-            text("load_average_before"),
-            text("load_average_after"),
-        )
+        let [before, after] = ["load_average_before", "load_average_after"];
+        let (before, after) = (self.of_machine(before), self.of_machine(after));
+        format!("{}; load average {before} before and {after} after", self.place())
+    }
+
+    fn of_machine(&self, key: &str) -> &str {
+        self.machine.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// All of it for programs.
@@ -235,8 +248,14 @@ impl Row {
 /// What has to be known to judge figures.
 fn notes(figures: &Figures, viewers: usize) -> Vec<String> {
     let mut notes = Vec::new();
-    if figures.is("saturated") {
+    let disturbance = disturbance(figures);
+    // Where others had its core, that it had no time left says nothing of the server.
+    let busy = figures.get("core_percent").is_some_and(|core| core > BUSY_PERCENT);
+    if busy || (figures.is("saturated") && disturbance.is_none()) {
         notes.push("saturated".to_owned());
+    }
+    if let Some(waited) = disturbance {
+        notes.push(format!("disturbed: kept from a core {waited:.0} % of the time"));
     }
     let missing = viewers as f64 - figures.get("joined").unwrap_or_default();
     if missing > 0.0 {
@@ -257,11 +276,14 @@ fn notes(figures: &Figures, viewers: usize) -> Vec<String> {
     if figures.is("load_dropped") {
         notes.push("the viewers' sockets had no room".to_owned());
     }
-    let waited = figures.get("waited_percent").filter(|waited| *waited > DISTURBED_PERCENT);
-    if let Some(waited) = waited {
-        notes.push(format!("disturbed: kept from its core {waited:.0} % of the time"));
-    }
     notes
+}
+
+/// How long server or viewers were kept from their core, in %, if that was too long.
+fn disturbance(figures: &Figures) -> Option<f64> {
+    let waited = ["waited_percent", "load_waited_percent"].map(|name| figures.get(name));
+    let waited = waited.into_iter().flatten().max_by(f64::total_cmp)?;
+    (waited > DISTURBED_PERCENT).then_some(waited)
 }
 
 fn put(value: &mut Value, key: &str, of: Value) {
@@ -300,6 +322,7 @@ pub(super) mod tests {
             span: Duration::from_secs(1),
             rounds: 1,
             joins_per_second: 100,
+            patience: Duration::from_secs(1),
             storm: 0,
             profile: Profile::Gcm128,
             loss: 0.0,
@@ -347,6 +370,31 @@ pub(super) mod tests {
         assert_eq!(json["mio"]["100"]["notes"], json!([]), "{json:#}");
         assert_eq!(json["floor"]["500"]["cpu_ns_per_packet_range"], json!([500.0, 700.0]));
         assert_eq!(json["growth"]["mio"], 9.0, "{json:#}");
+    }
+
+    #[test]
+    fn rounds_that_were_disturbed_do_not_count_beside_others() {
+        let mut outcome = outcome(&[]);
+        let round = |contender: &str, cost: f64, waited: f64| Run {
+            contender: contender.to_owned(),
+            viewers: 100,
+            storm: false,
+            figures: Figures::of(&json!({
+                "joined": 100,
+                "servers": [{"cpu_ns_per_packet": cost, "used": {"waited_percent": waited}}],
+            })),
+            srtp: Vec::new(),
+            problem: None,
+        };
+        outcome.runs =
+            vec![round("floor", 900.0, 1.0), round("floor", 400.0, 80.0), round("mio", 90.0, 80.0)];
+        let json = outcome.json();
+        let left_out = json!(["1 of 2 rounds were disturbed and left out"]);
+        assert_eq!(json["floor"]["100"]["notes"], left_out, "{json:#}");
+        assert_eq!(json["floor"]["100"]["cpu_ns_per_packet"], 900.0, "{json:#}");
+        assert_eq!(json["mio"]["100"]["ratio_to_floor"], 0.1, "{json:#}");
+        let alone = json!(["disturbed: kept from a core 80 % of the time"]);
+        assert_eq!(json["mio"]["100"]["notes"], alone, "{json:#}");
     }
 
     #[test]

@@ -20,8 +20,8 @@ const MEDIA: [(&str, Cell); 12] = [
         let of = |name| digits(&row.figures, name, 2);
         Some([of("delay_p50_ms")?, of("delay_p99_ms")?, of("delay_p999_ms")?].join("/"))
     }),
-    ("KB a viewer", |row| digits(&row.figures, "rss_kb_per_viewer", 0).filter(|_| !row.is_floor())),
-    ("joins/s", |row| digits(&row.figures, "joins_per_second", 0).filter(|_| !row.is_floor())),
+    ("KB a viewer", |row| digits(&row.figures, "rss_kb_per_viewer", 0)),
+    ("joins/s", |row| digits(&row.figures, "joins_per_second", 0)),
     ("load core %", |row| digits(&row.figures, "load_core_percent", 1)),
     ("notes", |row| Some(row.notes.join("; "))),
 ];
@@ -36,12 +36,6 @@ const JOINS: [(&str, Cell); 7] = [
     ("p99 ms", |row| digits(&row.figures, "first_packet_p99_ms", 2)),
     ("notes", |row| Some(row.notes.join("; "))),
 ];
-
-impl Row {
-    fn is_floor(&self) -> bool {
-        self.contender == "floor"
-    }
-}
 
 impl Outcome {
     /// Lines to read, in columns.

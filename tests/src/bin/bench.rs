@@ -111,7 +111,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, String> {
     if !arguments.only.is_empty() {
         contenders.retain(|contender| arguments.only.iter().any(|name| name == contender.name()));
     }
-    let seconds = arguments.seconds.unwrap_or(if quick { 2.5 } else { 10.0 });
+    let seconds = arguments.seconds.unwrap_or(if quick { 2.0 } else { 10.0 });
     let span = Duration::try_from_secs_f64(seconds).ok().filter(|span| !span.is_zero());
     if !(0.0..=50.0).contains(&arguments.loss) {
         return Err("--loss: expected per cent, from 0 to 50".to_owned());
@@ -130,6 +130,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, String> {
         span: span.ok_or("--seconds: expected more than 0")?,
         rounds: or(arguments.rounds, 2, 3) as usize,
         joins_per_second: or(arguments.joins_per_second, 250, 100),
+        patience: Duration::from_secs(if quick { 5 } else { 10 }),
         storm: or(arguments.joins, 0, 200) as usize,
         profile: arguments.profile,
         loss: arguments.loss / 100.0,

@@ -90,6 +90,7 @@ struct Done {
     reports: u64,
     wakeups: u64,
     skipped: u64,
+    seconds: f64,
 }
 
 impl Done {
@@ -100,6 +101,7 @@ impl Done {
             "reports": self.reports,
             "wakeups": self.wakeups,
             "skipped": self.skipped,
+            "seconds": self.seconds,
         })
     }
 }
@@ -144,7 +146,8 @@ impl Sender {
     }
 
     fn run(&mut self, orders: &Orders, stop: &AtomicBool) -> io::Result<()> {
-        let mut media = Media::new(orders.clock.elapsed());
+        let begun = orders.clock.elapsed();
+        let mut media = Media::new(begun);
         while !stop.load(Ordering::Relaxed) {
             let packets = media.due(orders.clock.elapsed());
             if !packets.is_empty() {
@@ -155,6 +158,7 @@ impl Sender {
             self.receive();
         }
         self.done.skipped = media.skipped;
+        self.done.seconds = (orders.clock.elapsed() - begun).as_secs_f64();
         Ok(())
     }
 
