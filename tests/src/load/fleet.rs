@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::connection::complaint;
 use super::tally::Tally;
 use super::track::Count;
 use super::transport;
-use super::viewer::{Ground, Intake, Ticket, Viewer, complaint};
+use super::viewer::{Ground, Intake, Ticket, Viewer};
 
 const EVENTS_A_TURN: usize = 1_024;
 /// Viewers that are called for what is due before sockets are looked at again.
 const CALLS_A_TURN: usize = 1_024;
+/// How long a server may take to hear that everybody leaves.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Viewers.
 #[derive(Debug)]
@@ -163,10 +166,20 @@ impl Fleet {
     }
 
     /// Lets everybody leave.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        let ground = ground(self.clock, &self.poll, &self.kind, &mut self.tally);
         for viewer in self.viewers.iter_mut().filter(|viewer| viewer.ending.is_none()) {
-            viewer.leave();
+            viewer.leave(&ground);
         }
+        // Nothing but goodbyes is due.
+        self.calls.clear();
+        let end = Instant::now() + FAREWELL;
+        let mut gone = 0;
+        while gone < self.viewers.len() && Instant::now() < end {
+            self.turn(end)?;
+            gone = self.viewers.iter_mut().filter_map(|it| it.be_gone().then_some(())).count();
+        }
+        Ok(())
     }
 }
 

@@ -2,21 +2,29 @@
 //! that it cannot: signaling, ICE, DTLS, SRTP and the reports of a browser, but no decoder, and a
 //! look into a sample of the packets only. All are counted.
 //!
+//! How a viewer is spoken to differs from server to server (`signaling`), and nothing else does.
+//!
 //! str0m does ICE and DTLS and never sees media. What a viewer does with a packet is this module's
 //! own, and shares nothing with core, which it judges.
 
+mod address;
+mod connection;
 mod fleet;
+mod invitation;
 mod keys;
 mod plot;
+mod publisher;
 mod publishers;
 mod quantiles;
 mod receiver;
 mod report;
 mod rtcp;
 mod rtp;
+mod rtp_source;
 mod signaling;
 mod srtp;
 mod tally;
+mod tls;
 mod track;
 mod transport;
 mod viewer;
@@ -24,9 +32,10 @@ mod viewer;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::connection::Server;
 use self::fleet::Fleet;
 use self::publishers::Publishers;
 use self::quantiles::Quantiles;
@@ -35,7 +44,9 @@ use self::viewer::Ticket;
 use crate::browser::{Codec, Shape};
 use crate::figures::{Usage, Used, resident_kib};
 
+pub use address::{Address, Protocol};
 pub use report::{Process, Report};
+pub use tls::{Trust, fingerprint};
 
 /// What joins leave to be done is not looked at.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -47,17 +58,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const DESCRIPTORS: u64 = 2;
 const DESCRIPTORS_BESIDE: u64 = 64;
 
-/// Where a server takes WebSockets.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Address {
-    /// As in the URL.
-    pub host: String,
-    /// What follows the host in the URL.
-    pub path: String,
-    /// Where that is.
-    pub socket: SocketAddr,
-}
-
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -65,6 +65,8 @@ pub struct Plan {
     pub play: Address,
     /// Where publishers publish, if not there.
     pub publish: Option<Address>,
+    /// Whom to believe that they are these servers.
+    pub trust: Trust,
     /// The streams' name, which gets a number appended when there are publishers of our own.
     pub name: String,
     /// How many viewers; they share the streams evenly.
@@ -104,8 +106,11 @@ pub struct Progress {
 ///
 /// # Errors
 ///
-/// In one sentence, if it could not even be tried.
+/// In one sentence, if it could not even be tried, or makes no sense.
 pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String> {
+    if let Some(problem) = plan.problem() {
+        return Err(problem);
+    }
     make_room(plan.viewers)?;
     let clock = Instant::now();
     let shape = Shape::audio_video().only(Codec::H264);
@@ -114,8 +119,12 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
         all => (0..all).map(|number| format!("{}-{number}", plan.name)).collect(),
     };
     let before = watch(&plan.pids)?;
+    let server = Server::new(&plan.play, &plan.trust)?;
     let publishers = if plan.publishers > 0 {
-        let at = plan.publish.as_ref().unwrap_or(&plan.play).socket;
+        let at = match &plan.publish {
+            Some(publish) => Server::new(publish, &plan.trust)?,
+            None => Arc::clone(&server),
+        };
         let source = publishers::source(plan.bitrate);
         Some(Publishers::start(at, clock, names.clone(), shape.clone(), source)?)
     } else {
@@ -126,13 +135,14 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
     }
     let kind = transport::Kind::new(shape);
     let fleet = Fleet::new(clock, kind).map_err(|error| error.to_string())?;
-    let run = Run { plan, names, before, publishers, fleet, progress, looked: clock };
+    let run = Run { plan, server, names, before, publishers, fleet, progress, looked: clock };
     run.report()
 }
 
 /// A run that is under way.
 struct Run<'p, P> {
     plan: &'p Plan,
+    server: Arc<Server>,
     names: Vec<String>,
     before: Vec<Watched>,
     publishers: Option<Publishers>,
@@ -154,6 +164,25 @@ struct Watched {
     pid: u32,
     usage: Usage,
     kib: u64,
+}
+
+impl Plan {
+    /// Why it makes no sense, if it does not.
+    pub fn problem(&self) -> Option<String> {
+        let publish = self.publish.as_ref().unwrap_or(&self.play);
+        let apart = [&self.play, publish].iter().all(|it| it.tells_streams_apart());
+        if self.play.protocol == Protocol::Rtp {
+            Some("nobody can play from rtp://".to_owned())
+        } else if self.publishers > 0 && matches!(publish.protocol, Protocol::Janus { .. }) {
+            let what = "nobody publishes by Janus's HTTP API; --publish-url rtp://HOST:PORT \
+                        feeds a mountpoint, and --publishers 0 leaves that to others";
+            Some(what.to_owned())
+        } else if self.publishers > 1 && !apart {
+            Some("several publishers need {name} in each URL, or ws://".to_owned())
+        } else {
+            None
+        }
+    }
 }
 
 impl<P: FnMut(Progress)> Run<'_, P> {
@@ -181,7 +210,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             problem = self.pass("waiting for the last", SETTLE)?;
         }
         let endings = self.fleet.endings();
-        self.fleet.leave();
+        self.fleet.leave().map_err(|error| error.to_string())?;
         let key_frame_requests = self.publishers.take().map_or(0, Publishers::end);
         Ok(Report {
             viewers: self.plan.viewers,
@@ -236,9 +265,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         let stream = index % self.names.len().max(1);
         let ours = (self.plan.publishers > 0).then(|| publishers::FIRST + number(stream));
         Ticket {
-            server: self.plan.play.socket,
-            host: self.plan.play.host.clone(),
-            path: self.plan.play.path.clone(),
+            server: Arc::clone(&self.server),
             stream: self.names.get(stream).cloned().unwrap_or_default(),
             scrutiny: Scrutiny { publisher: ours, sample: self.plan.sample.max(1) },
             patience: self.plan.patience,

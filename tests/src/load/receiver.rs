@@ -10,8 +10,6 @@ use super::track::{Arrival, Track};
 use crate::browser::Stamp;
 use crate::browser::payload::begins_key_frame;
 
-/// The extension number that Chromium's offer gives to the transport's sequence numbers.
-const TRANSPORT_SEQUENCE: u8 = 3;
 /// Between two receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a browser waits for a key frame before it asks, and before it asks again.
@@ -33,6 +31,8 @@ pub(super) struct Receiver {
     srtp: Srtp,
     pub(super) tracks: Vec<Track>,
     scrutiny: Scrutiny,
+    /// The number of the header extension that counts the transport's packets, if there is one.
+    transport_sequence: Option<u8>,
     /// Packets until the next one is opened.
     until_sample: u32,
     feedback: TransportFeedback,
@@ -48,12 +48,19 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(now: Duration, srtp: Srtp, tracks: Vec<Track>, scrutiny: Scrutiny) -> Self {
+    pub(super) fn new(
+        now: Duration,
+        srtp: Srtp,
+        tracks: Vec<Track>,
+        transport_sequence: Option<u8>,
+        scrutiny: Scrutiny,
+    ) -> Self {
         let video = tracks.iter().any(|track| track.codec.is_video());
         Self {
             srtp,
             tracks,
             scrutiny,
+            transport_sequence,
             // Viewers of one stream should not all open the same packets.
             until_sample: fastrand::u32(..scrutiny.sample.max(1)),
             feedback: TransportFeedback::default(),
@@ -87,7 +94,7 @@ impl Receiver {
     }
 
     fn packet(&mut self, at: Duration, packet: &mut [u8], tally: &mut Tally) {
-        let Some(header) = Header::read(packet, TRANSPORT_SEQUENCE) else {
+        let Some(header) = Header::read(packet, self.transport_sequence) else {
             tally.strange += 1;
             return;
         };

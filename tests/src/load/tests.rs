@@ -161,7 +161,7 @@ impl Pair {
         let [viewer, server_addr] = addresses();
         let shape = Shape::video().only(Codec::H264);
         let kind = Kind::new(shape.clone());
-        let (mut transport, offer) = Transport::offer(now, &kind, viewer);
+        let (mut transport, offer) = Transport::offer(now, &kind, viewer, false);
         let mut server = serve(now, &shape, profile, &offer);
         let api = server.direct_api();
         let IceCreds { ufrag, pass: password } = api.local_ice_credentials();
@@ -172,8 +172,9 @@ impl Pair {
             dial: true,
             candidates: vec![Candidate::host(server_addr, "udp").unwrap()],
             lines: Vec::new(),
+            transport_sequence: None,
         };
-        transport.answer(now, &answer).unwrap();
+        transport.agree(now, &answer).unwrap();
 
         // The receiver comes into being with the keys; until then there is a blind one.
         let blind = Srtp::new(&Swapped(SrtpProfile::AEAD_AES_128_GCM).keys()).unwrap();
@@ -184,7 +185,7 @@ impl Pair {
             clock: now,
             server,
             transport,
-            receiver: Receiver::new(Duration::ZERO, blind, track(), scrutiny),
+            receiver: Receiver::new(Duration::ZERO, blind, track(), Some(3), scrutiny),
             tally: Tally::default(),
             sent: 0,
             lose: false,
@@ -198,7 +199,7 @@ impl Pair {
         assert_eq!(pair.transport.state, State::Up);
         let tapped = pair.transport.take_srtp().unwrap();
         let srtp = profile.map_or(tapped, |profile| Srtp::new(&profile.keys()).unwrap());
-        pair.receiver = Receiver::new(pair.at(), srtp, track(), scrutiny);
+        pair.receiver = Receiver::new(pair.at(), srtp, track(), Some(3), scrutiny);
         pair.tally = Tally::default();
         pair
     }

@@ -1,17 +1,20 @@
 //! One viewer: a TCP connection for its signaling, a UDP socket for its media.
 
-use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::{TcpStream, UdpSocket};
+use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 
+use super::connection::{Connection, Server, complaint};
+use super::invitation::Invitation;
 use super::receiver::{Receiver, Scrutiny};
 use super::rtp;
-use super::signaling::{Said, Signaling};
+use super::signaling::{Errand, Said, Signaling};
 use super::tally::Tally;
 use super::track::Track;
 use super::transport::{self, State, Transport};
@@ -72,11 +75,9 @@ pub(super) struct Times {
 /// One viewer.
 #[derive(Debug)]
 pub(super) struct Viewer {
-    stream: String,
     scrutiny: Scrutiny,
     token: Token,
-    socket: Option<TcpStream>,
-    backlog: Vec<u8>,
+    connection: Connection,
     signaling: Signaling,
     media: Option<Media>,
     /// When it is to be called again.
@@ -93,9 +94,8 @@ struct Media {
     socket: UdpSocket,
     state: UdpSocketState,
     transport: Transport,
-    answered: bool,
-    /// What the answer named, until there are keys.
-    tracks: Vec<Track>,
+    /// What both ends agreed on, once they did.
+    agreed: Option<Answer>,
     scrutiny: Scrutiny,
     receiver: Option<Receiver>,
 }
@@ -103,9 +103,7 @@ struct Media {
 /// What a viewer is to see, and by when.
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
-    pub(super) server: SocketAddr,
-    pub(super) host: String,
-    pub(super) path: String,
+    pub(super) server: Arc<Server>,
     pub(super) stream: String,
     pub(super) scrutiny: Scrutiny,
     pub(super) patience: Duration,
@@ -114,24 +112,22 @@ pub(super) struct Ticket {
 impl Viewer {
     /// Begins to connect. The viewer's TCP connection has this token, its UDP socket the next.
     pub(super) fn open(ground: &Ground<'_>, ticket: &Ticket, token: Token) -> io::Result<Self> {
-        let mut socket = TcpStream::connect(ticket.server)?;
-        // Without it a viewer's small messages would wait for each other.
-        socket.set_nodelay(true)?;
-        ground.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self {
-            stream: ticket.stream.clone(),
+        let errand = Errand::Play(&ticket.stream);
+        let signaling = Signaling::new(&ticket.server.address, errand);
+        let mut viewer = Self {
             scrutiny: ticket.scrutiny,
             token,
-            socket: Some(socket),
-            backlog: Vec::new(),
-            signaling: Signaling::web_sdk(&ticket.host, &ticket.path),
+            connection: Connection::open(&ticket.server, ground.registry, token)?,
+            signaling: signaling.map_err(io::Error::other)?,
             media: None,
             due: ground.now,
             round_at: ground.now + ROUND.mul_f64(fastrand::f64()),
             deadline: ground.now + ticket.patience,
             times: Times { opened: ground.at(), asked: None },
             ending: None,
-        })
+        };
+        viewer.write(ground);
+        Ok(viewer)
     }
 
     /// The media that came, if any did.
@@ -154,38 +150,43 @@ impl Viewer {
         self.receiver().is_some_and(|receiver| receiver.first_packet.is_some())
     }
 
-    /// Says goodbye, as far as that is possible at once.
-    pub(super) fn leave(&mut self) {
+    /// Says goodbye. It is over once the server heard of it, if that is to be waited for.
+    pub(super) fn leave(&mut self, ground: &Ground<'_>) {
         self.signaling.leave();
-        self.write();
-        self.over("it left");
+        self.write(ground);
+        // Nothing counts any more.
+        if let Some(media) = &mut self.media {
+            // It was registered; then it need not be closed.
+            let _ = ground.registry.deregister(&mut media.socket);
+        }
+        self.be_gone();
+    }
+
+    /// Whether it waits no longer for what the server says to its goodbye.
+    pub(super) fn be_gone(&mut self) -> bool {
+        if self.ending.is_none() && self.signaling.has_left() {
+            self.over("it left");
+        }
+        self.ending.is_some()
     }
 
     /// The TCP connection is ready for something.
     pub(super) fn tcp_ready(&mut self, ground: &mut Ground<'_>) {
-        let Some(socket) = &mut self.socket else { return };
-        if let Ok(Some(error)) | Err(error) = socket.take_error() {
-            let error = complaint(&error);
-            return self.over(&format!("the connection failed: {error}"));
+        let mut plain = Vec::new();
+        let up = match self.connection.read(&mut plain) {
+            Ok(up) => up,
+            Err(why) => return self.over(&why),
+        };
+        if !plain.is_empty() {
+            self.signaling.receive(&plain);
         }
-        let mut room = [0; 16 * 1024];
-        loop {
-            let Some(socket) = &mut self.socket else { return };
-            match socket.read(&mut room) {
-                Ok(length) => {
-                    self.signaling.receive(room.get(..length).unwrap_or_default());
-                    self.hear(ground);
-                    if length == 0 {
-                        return self.over("the server hung up");
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // It is not up yet.
-                Err(error) if error.kind() == ErrorKind::NotConnected => return,
-                Err(error) => return self.over(&format!("the connection broke: {error}")),
-            }
+        if self.connection.is_closed() {
+            self.signaling.receive(&[]);
         }
-        self.write();
+        if up || !plain.is_empty() || self.connection.is_closed() {
+            self.hear(ground);
+        }
+        self.write(ground);
     }
 
     fn hear(&mut self, ground: &mut Ground<'_>) {
@@ -193,6 +194,7 @@ impl Viewer {
             let heard = match said {
                 Said::Ready => self.ask(ground),
                 Said::Answer(sdp) => self.answer(ground, &sdp),
+                Said::Offer(sdp) => self.accept(ground, &sdp),
                 Said::Ended(why) | Said::Over(why) => Err(why),
             };
             if let Err(why) = heard {
@@ -202,22 +204,16 @@ impl Viewer {
     }
 
     fn ask(&mut self, ground: &mut Ground<'_>) -> Result<(), String> {
-        let (Some(tcp), None) = (&self.socket, &self.media) else { return Ok(()) };
-        let bound = tcp.local_addr().and_then(|local| bind(local, ground.registry, self.token));
-        let (socket, state) = bound.map_err(|error| complaint(&error))?;
-        let local = socket.local_addr().map_err(|error| complaint(&error))?;
-        let (transport, offer) = Transport::offer(ground.now, ground.kind, local);
-        self.signaling.play(&self.stream, &offer);
         self.times.asked = Some(ground.at());
-        self.media = Some(Media {
-            socket,
-            state,
-            transport,
-            answered: false,
-            tracks: Vec::new(),
-            scrutiny: self.scrutiny,
-            receiver: None,
-        });
+        if self.signaling.is_invited() {
+            self.signaling.ask(None);
+            return Ok(());
+        }
+        let (socket, local) = self.bind(ground)?;
+        let gathered = self.signaling.wants_candidates();
+        let (transport, offer) = Transport::offer(ground.now, ground.kind, local, gathered);
+        self.media = Some(Media::new(socket, transport, None, self.scrutiny));
+        self.signaling.ask(Some(&offer));
         Ok(())
     }
 
@@ -225,16 +221,30 @@ impl Viewer {
         let Some(media) = &mut self.media else { return Ok(()) };
         let answer = Answer::read(sdp, &ground.kind.shape, false);
         let answer = answer.map_err(|problem| format!("the answer is no good: {problem}"))?;
-        for line in &answer.lines {
-            let main = line.ssrcs.iter().copied().find(|ssrc| Some(*ssrc) != line.rtx);
-            if let (Some(codec), Some(ssrc)) = (line.codec, main) {
-                media.tracks.push(Track::new(codec, ssrc, line.rtx));
-            }
-        }
-        media.transport.answer(ground.now, &answer)?;
-        media.answered = true;
+        media.transport.agree(ground.now, &answer)?;
+        media.agreed = Some(answer);
         self.settle(ground);
         Ok(())
+    }
+
+    fn accept(&mut self, ground: &mut Ground<'_>, sdp: &str) -> Result<(), String> {
+        let invitation = Invitation::read(sdp);
+        let invitation =
+            invitation.map_err(|problem| format!("the offer is no good: {problem}"))?;
+        let (socket, local) = self.bind(ground)?;
+        let (transport, answer) = Transport::accept(ground.now, ground.kind, local, &invitation)?;
+        let agreed = Some(invitation.agreed);
+        self.media = Some(Media::new(socket, transport, agreed, self.scrutiny));
+        self.signaling.accept(&answer);
+        self.settle(ground);
+        Ok(())
+    }
+
+    fn bind(&self, ground: &Ground<'_>) -> Result<(Socket, SocketAddr), String> {
+        let bound = self.connection.ip().and_then(|ip| bind(ip, ground.registry, self.token));
+        let with_address = bound.and_then(|socket| Ok((socket.0.local_addr()?, socket)));
+        let (local, socket) = with_address.map_err(|error| complaint(&error))?;
+        Ok((socket, local))
     }
 
     /// The UDP socket has something.
@@ -261,17 +271,19 @@ impl Viewer {
         if !self.joined() && self.deadline <= ground.now {
             let stage = match &self.media {
                 None => "no session",
-                Some(Media { answered: false, .. }) => "no answer to the offer",
+                Some(Media { agreed: None, .. }) => "no answer to the offer",
                 Some(Media { receiver: None, .. }) => "no ICE and DTLS",
                 Some(_) => "no media",
             };
             return self.over(&format!("{stage} in time"));
         }
+        self.signaling.keep_alive(ground.now);
+        self.write(ground);
         let Some(media) = &mut self.media else {
             self.due = self.deadline;
             return;
         };
-        if media.answered && media.transport.due <= ground.now {
+        if media.agreed.is_some() && media.transport.due <= ground.now {
             media.transport.advance(ground.now);
         }
         if self.round_at <= ground.now {
@@ -297,30 +309,22 @@ impl Viewer {
             return self.over("the transport was lost");
         }
         let round = if media.receiver.is_some() { self.round_at } else { self.deadline };
-        self.due = if media.answered { round.min(media.transport.due) } else { round };
+        self.due = if media.agreed.is_some() { round.min(media.transport.due) } else { round };
     }
 
-    fn write(&mut self) {
-        self.backlog.extend(self.signaling.take_outgoing());
-        let Some(socket) = &mut self.socket else { return };
-        while !self.backlog.is_empty() {
-            match socket.write(&self.backlog) {
-                Ok(length) => {
-                    self.backlog.drain(..length);
-                }
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) =>
-                {
-                    break;
-                }
-                Err(error) => return self.over(&format!("the connection broke: {error}")),
-            }
+    fn write(&mut self, ground: &Ground<'_>) {
+        let outgoing = self.signaling.take_outgoing();
+        if !outgoing.is_empty()
+            && self.ending.is_none()
+            && let Err(why) = self.connection.write(ground.registry, &outgoing)
+        {
+            self.over(&why);
         }
     }
 
     fn over(&mut self, why: &str) {
         self.ending.get_or_insert_with(|| why.to_owned());
-        self.socket = None;
+        self.connection.close();
         if let Some(Media { receiver: None, .. }) = self.media {
             self.media = None;
         }
@@ -328,6 +332,15 @@ impl Viewer {
 }
 
 impl Media {
+    fn new(
+        (socket, state): Socket,
+        transport: Transport,
+        agreed: Option<Answer>,
+        scrutiny: Scrutiny,
+    ) -> Self {
+        Self { socket, state, transport, agreed, scrutiny, receiver: None }
+    }
+
     /// Receives a batch of runs, and tells whether there may be more.
     fn receive(&mut self, ground: &mut Ground<'_>, intake: &mut Intake) -> io::Result<bool> {
         let Intake { room, met } = intake;
@@ -361,18 +374,25 @@ impl Media {
     /// Begins to receive, if the keys were agreed on by now.
     fn use_keys(&mut self, at: Duration) {
         if let Some(srtp) = self.transport.take_srtp() {
-            let tracks = std::mem::take(&mut self.tracks);
-            self.receiver = Some(Receiver::new(at, srtp, tracks, self.scrutiny));
+            let Some(agreed) = &self.agreed else { return };
+            let mut tracks = Vec::new();
+            for line in agreed.lines.iter().filter(|line| !line.rejected) {
+                let main = line.ssrcs.iter().copied().find(|ssrc| Some(*ssrc) != line.rtx);
+                if let (Some(codec), Some(ssrc)) = (line.codec, main) {
+                    tracks.push(Track::new(codec, ssrc, line.rtx));
+                }
+            }
+            let (extension, scrutiny) = (agreed.transport_sequence, self.scrutiny);
+            self.receiver = Some(Receiver::new(at, srtp, tracks, extension, scrutiny));
         }
     }
 }
 
-fn bind(
-    local: SocketAddr,
-    registry: &Registry,
-    token: Token,
-) -> io::Result<(UdpSocket, UdpSocketState)> {
-    let socket = std::net::UdpSocket::bind((local.ip(), 0))?;
+/// A socket, and what the kernel can do for it.
+type Socket = (UdpSocket, UdpSocketState);
+
+fn bind(ip: IpAddr, registry: &Registry, token: Token) -> io::Result<Socket> {
+    let socket = std::net::UdpSocket::bind((ip, 0))?;
     socket.set_nonblocking(true)?;
     // The kernel may grant less.
     SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -386,13 +406,5 @@ fn send(socket: &UdpSocket, remote: Option<SocketAddr>, datagram: &[u8]) {
     if let Some(remote) = remote {
         // A datagram that the kernel refuses is a lost datagram.
         let _ = socket.send_to(datagram, remote);
-    }
-}
-
-/// An error of the system, and what to do about it where that is not plain.
-pub(super) fn complaint(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(23 | 24) => "no file descriptor left; `ulimit -n` raises the limit".to_owned(),
-        _ => error.to_string(),
     }
 }

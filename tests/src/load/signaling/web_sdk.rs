@@ -1,81 +1,57 @@
-//! How a viewer comes to an answer for its offer.
+//! The WebSDK's JSON messages over a WebSocket.
 
 use serde_json::{Value, json};
 
-use crate::browser::{connection_request, play_request};
+use super::{Errand, Said};
+use crate::browser::{Shape, connection_request, play_request, publish_request};
 use crate::websocket::{Incoming, Wire};
 
-/// A dialogue with a server, over a TCP connection that somebody else carries. Another protocol
-/// would be another variant.
 #[derive(Debug)]
-pub(super) enum Signaling {
-    /// The WebSDK's JSON messages over a WebSocket.
-    WebSdk(WebSdk),
-}
-
-/// What the server said.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Said {
-    /// Streams can be asked for.
-    Ready,
-    /// The answer to the offer.
-    Answer(String),
-    /// There is nothing to play, or not any more.
-    Ended(String),
-    /// The dialogue is over.
-    Over(String),
-}
-
-impl Signaling {
-    /// Begins a dialogue with the server at `host`, as in a URL.
-    pub(super) fn web_sdk(host: &str, path: &str) -> Self {
-        let wire = Wire::new(host, path);
-        // As the SDK makes them up: no two viewers' are the same.
-        let media_session = format!("00000001-e705-11f1-810b-{:012x}", fastrand::u64(..1 << 48));
-        Self::WebSdk(WebSdk { wire, media_session, over: false })
-    }
-
-    /// Bytes came in; none: the connection ended.
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.wire.receive(bytes);
-    }
-
-    /// The next thing that the server said.
-    pub(super) fn poll(&mut self) -> Option<Said> {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.poll()
-    }
-
-    /// Asks for a stream.
-    pub(super) fn play(&mut self, name: &str, offer: &str) {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.say("playStream", play_request(&dialogue.media_session, name, offer));
-    }
-
-    /// Leaves.
-    pub(super) fn leave(&mut self) {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.wire.close();
-    }
-
-    /// What is to be written.
-    pub(super) fn take_outgoing(&mut self) -> Vec<u8> {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.wire.take_outgoing()
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct WebSdk {
+pub(in crate::load) struct WebSdk {
     wire: Wire,
-    /// Each viewer has a session of its own, and in it one stream.
+    /// Each has a session of its own, and in it one stream.
     media_session: String,
+    stream: String,
+    publishes: bool,
     over: bool,
 }
 
 impl WebSdk {
-    fn poll(&mut self) -> Option<Said> {
+    /// Begins a dialogue with the server at `host`, as in a URL.
+    pub(super) fn new(host: &str, path: &str, errand: Errand<'_>) -> Self {
+        Self {
+            wire: Wire::new(host, path),
+            // As the SDK makes them up: no two are the same.
+            media_session: format!("00000001-e705-11f1-810b-{:012x}", fastrand::u64(..1 << 48)),
+            stream: errand.stream().to_owned(),
+            publishes: matches!(errand, Errand::Publish(_)),
+            over: false,
+        }
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.wire.receive(bytes);
+    }
+
+    pub(super) fn ask(&mut self, offer: &str) {
+        let (id, name) = (&self.media_session, &self.stream);
+        if self.publishes {
+            let request = publish_request(id, name, &Shape::audio_video(), offer);
+            self.say("publishStream", request);
+        } else {
+            self.say("playStream", play_request(id, name, offer));
+        }
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.wire.close();
+    }
+
+    pub(super) fn take_outgoing(&mut self) -> Vec<u8> {
+        self.wire.take_outgoing()
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Said> {
         loop {
             match self.wire.poll()? {
                 Incoming::Opened => self.say("connection", connection_request()),
@@ -115,7 +91,7 @@ impl WebSdk {
                 let event = argument(0)?;
                 let text = |key| event.get(key).and_then(Value::as_str).unwrap_or_default();
                 let status = text("status");
-                matches!(status, "FAILED" | "STOPPED")
+                matches!(status, "FAILED" | "STOPPED" | "UNPUBLISHED")
                     .then(|| Said::Ended(format!("{status}: {}", text("info"))))
             }
             _ => None,
