@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::crypto::CryptoError;
@@ -14,6 +14,11 @@ use str0m::crypto::dtls::{
     DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
     SrtpProfile,
 };
+
+/// After how long Chromium says again what was not answered, over a short way; then each time twice
+/// as long. A server may not be ready for the first flight.
+const RESEND_AFTER: Duration = Duration::from_millis(50);
+const RESENDS_MAX: usize = 8;
 
 /// What the two ends of a handshake agreed on.
 #[derive(Clone)]
@@ -70,7 +75,10 @@ impl DtlsProvider for Dtls {
         let config = match self.config.get() {
             Some(config) => config.clone(),
             None => {
-                let built = dimpl::Config::builder().build();
+                let built = dimpl::Config::builder()
+                    .flight_start_rto(RESEND_AFTER)
+                    .flight_retries(RESENDS_MAX)
+                    .build();
                 let built = built.map_err(|error| CryptoError::Other(error.to_string()))?;
                 self.config.get_or_init(|| Arc::new(built)).clone()
             }
