@@ -46,11 +46,17 @@ fn the_same_goes_over_tls_where_the_certificate_is_believed() {
     let viewers = ["--viewers", "3"];
     let with = |trust: &[&str]| load(&[&both[..], &viewers[..], trust].concat());
 
-    for trust in [&["--fingerprint", &server.fingerprint][..], &["--insecure"]] {
+    let file = std::env::temp_dir().join(format!("whep-{}.pem", std::process::id()));
+    std::fs::write(&file, &server.certificate).unwrap();
+    let authority = ["--ca", file.to_str().unwrap()];
+    for trust in [&["--fingerprint", &server.fingerprint][..], &["--insecure"], &authority] {
         let (report, run) = with(trust);
         assert!(run.status.success(), "{trust:?}: {report:#}\n{}", stderr(&run));
         everything_came(&report, 3);
     }
+    std::fs::remove_file(&file).unwrap();
+    let (_, run) = with(&authority);
+    assert!(stderr(&run).contains(file.to_str().unwrap()), "{}", stderr(&run));
     let wrong = "5e".repeat(32);
     for trust in [&["--fingerprint", wrong.as_str()][..], &[]] {
         let (_, run) = with(trust);

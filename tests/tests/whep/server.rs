@@ -26,7 +26,8 @@ const TURN: Duration = Duration::from_millis(2);
 /// A server. It ends with the test.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
-    /// Of its certificate, if it has one.
+    /// Its certificate, should it need one, and that one's fingerprint.
+    pub(crate) certificate: String,
     pub(crate) fingerprint: String,
     shared: Arc<Shared>,
 }
@@ -41,7 +42,7 @@ struct Shared {
 impl Server {
     pub(crate) fn start(secure: bool) -> Self {
         let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let print = digest::digest(&digest::SHA256, cert.der());
         let fingerprint = print.as_ref().iter().map(|byte| format!("{byte:02X}"));
         let tls = secure.then(|| {
@@ -81,7 +82,8 @@ impl Server {
                 });
             }
         });
-        Self { addr, fingerprint: fingerprint.collect::<Vec<_>>().join(":"), shared }
+        let fingerprint = fingerprint.collect::<Vec<_>>().join(":");
+        Self { addr, certificate: cert.pem(), fingerprint, shared }
     }
 
     /// The first lines of the requests that came, without the protocol.
