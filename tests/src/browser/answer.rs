@@ -21,6 +21,8 @@ pub(crate) struct Answer {
     pub(crate) lines: Vec<Line>,
     /// The number of the header extension that counts the transport's packets, if there is one.
     pub(crate) transport_sequence: Option<u8>,
+    /// Whether the far side wants to know what the line is thought to carry.
+    pub(crate) estimates: bool,
 }
 
 /// One m-line of an answer.
@@ -123,6 +125,10 @@ impl Answer {
             candidates,
             lines,
             transport_sequence: sections.iter().find_map(|section| transport_sequence(section)),
+            estimates: sections
+                .iter()
+                .flatten()
+                .any(|line| line.starts_with("a=rtcp-fb:") && line.ends_with(" goog-remb")),
         })
     }
 }

@@ -179,7 +179,8 @@ mod tests {
         m=video 9 UDP/TLS/RTP/SAVPF 102 103 96\r\nc=IN IP4 10.0.0.1\r\na=sendonly\r\na=mid:v\r\n\
         a=rtcp-mux\r\na=rtpmap:102 H264/90000\r\n\
         a=fmtp:102 profile-level-id=42e01f;packetization-mode=1\r\na=rtcp-fb:102 nack\r\n\
-        a=rtcp-fb:102 nack pli\r\na=rtcp-fb:102 strange\r\na=rtpmap:103 rtx/90000\r\n\
+        a=rtcp-fb:102 nack pli\r\na=rtcp-fb:102 strange\r\n\
+        a=rtcp-fb:102 goog-remb\r\na=rtpmap:103 rtx/90000\r\n\
         a=fmtp:103 apt=102\r\na=rtpmap:96 x/90000\r\n\
         a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
         a=extmap:9 urn:example:strange\r\n\
@@ -192,11 +193,12 @@ mod tests {
 
     #[test]
     fn the_first_of_each_kind_is_taken() {
-        let Answer { ufrag, password, dial, candidates, lines, transport_sequence, .. } =
-            Invitation::read(OFFER).unwrap().agreed;
+        let Answer {
+            ufrag, password, dial, candidates, lines, transport_sequence, estimates, ..
+        } = Invitation::read(OFFER).unwrap().agreed;
         assert_eq!((ufrag.as_str(), password.as_str(), dial), ("u", "p", true));
         assert_eq!(candidates.len(), 1);
-        assert_eq!(transport_sequence, Some(4));
+        assert_eq!((transport_sequence, estimates), (Some(4), true));
         let lines: Vec<_> = lines
             .iter()
             .map(|line| (line.rejected, line.codec, line.ssrcs.as_slice(), line.rtx))

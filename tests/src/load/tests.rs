@@ -18,7 +18,7 @@ use str0m::rtp::{ExtensionValues, RawPacket, RtpWrite};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 
 use super::keys::Keys;
-use super::receiver::{Receiver, Scrutiny};
+use super::receiver::{Control, Receiver, Scrutiny};
 use super::rtp;
 use super::srtp::Srtp;
 use super::tally::Tally;
@@ -50,6 +50,26 @@ fn what_str0m_seals_is_opened_and_the_other_way_round_in_counter_mode() {
 #[test]
 fn the_keys_that_dtls_agreed_on_are_tapped() {
     talk(None);
+}
+
+#[test]
+fn where_arrivals_are_not_told_of_an_estimate_is() {
+    let mut pair = Pair::connect(Some(&GCM_128));
+    pair.receiver.control = Control::Estimate;
+    // Five seconds of 100 bytes and some every 5 ms.
+    for _ in 0..1_000 {
+        pair.send();
+        pair.step();
+    }
+    let told: Vec<f32> = pair
+        .heard
+        .iter()
+        .filter_map(|rtcp| if let Rtcp::Remb(remb) = rtcp { Some(remb.bitrate) } else { None })
+        .collect();
+    assert!((4..=6).contains(&told.len()), "{told:?}");
+    let last = told.last().copied().unwrap();
+    assert!((250_000.0..550_000.0).contains(&last), "{told:?}");
+    assert!(!pair.heard.iter().any(|rtcp| matches!(rtcp, Rtcp::Twcc(_))));
 }
 
 #[test]
@@ -173,6 +193,7 @@ impl Pair {
             candidates: vec![Candidate::host(server_addr, "udp").unwrap()],
             lines: Vec::new(),
             transport_sequence: None,
+            estimates: false,
         };
         transport.agree(now, &answer).unwrap();
 
@@ -185,7 +206,7 @@ impl Pair {
             clock: now,
             server,
             transport,
-            receiver: Receiver::new(Duration::ZERO, blind, track(), Some(3), scrutiny),
+            receiver: Receiver::new(Duration::ZERO, blind, track(), Control::Arrivals(3), scrutiny),
             tally: Tally::default(),
             sent: 0,
             lose: false,
@@ -199,7 +220,7 @@ impl Pair {
         assert_eq!(pair.transport.state, State::Up);
         let tapped = pair.transport.take_srtp().unwrap();
         let srtp = profile.map_or(tapped, |profile| Srtp::new(&profile.keys()).unwrap());
-        pair.receiver = Receiver::new(pair.at(), srtp, track(), Some(3), scrutiny);
+        pair.receiver = Receiver::new(pair.at(), srtp, track(), Control::Arrivals(3), scrutiny);
         pair.tally = Tally::default();
         pair
     }

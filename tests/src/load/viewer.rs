@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use super::connection::{Connection, Server, complaint};
 use super::invitation::Invitation;
-use super::receiver::{Receiver, Scrutiny};
+use super::receiver::{Control, Receiver, Scrutiny};
 use super::rtp;
 use super::signaling::{Errand, Said, Signaling};
 use super::tally::Tally;
@@ -382,8 +382,8 @@ impl Media {
                     tracks.push(Track::new(codec, ssrc, line.rtx));
                 }
             }
-            let (extension, scrutiny) = (agreed.transport_sequence, self.scrutiny);
-            self.receiver = Some(Receiver::new(at, srtp, tracks, extension, scrutiny));
+            let control = Control::of(agreed);
+            self.receiver = Some(Receiver::new(at, srtp, tracks, control, self.scrutiny));
         }
     }
 }
