@@ -139,6 +139,32 @@ fn a_viewer_offers_the_profile_that_it_is_told_to() {
 }
 
 #[test]
+fn viewers_and_publishers_over_tls_believe_the_certificate_that_they_are_told_of() {
+    let server = Server::start(Runtime::Mio, "shards=1\nwss.port=0", None).unwrap();
+    let url = format!("wss://{}", server.addr("wss"));
+    let log = server.log();
+    let (_, rest) = log.split_once("SHA-256 fingerprint of the certificate: ").unwrap();
+    let fingerprint = rest.get(..32 * 3 - 1).unwrap();
+    for trust in [&["--fingerprint", fingerprint][..], &["--insecure"]] {
+        let arguments = ["--url", &url, "--viewers", "3", "--seconds", "1", "--json"];
+        let run = load(&[&arguments[..], trust].concat());
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
+        assert!(run.status.success(), "{trust:?}: {report:#}\n{}", stderr(&run));
+        assert_eq!((&report["joined"], &report["lost"]), (&3.into(), &0.into()), "{report:#}");
+        assert!(report["packets"].as_f64().unwrap() > 300.0, "{report:#}");
+    }
+    let wrong = "5e".repeat(32);
+    let system: &[&str] = &[];
+    for trust in [&["--fingerprint", wrong.as_str()][..], system] {
+        let nobody = ["--url", &url, "--viewers", "2", "--publishers", "0"];
+        let run = load(&[&nobody[..], trust].concat());
+        assert_eq!(run.status.code(), Some(1), "{trust:?}: {}", stderr(&run));
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(said.contains("2: TLS: invalid peer certificate"), "{trust:?}: {said}");
+    }
+}
+
+#[test]
 fn a_server_that_goes_fails_the_run_at_once() {
     let mut server = Server::start(Runtime::Mio, "shards=1", None).unwrap();
     let url = format!("ws://{}", server.addr("ws"));
@@ -205,7 +231,8 @@ fn a_server_that_is_not_there_is_named() {
     let url = format!("ws://{addr}");
     let run = load(&["--url", &url, "--viewers", "2"]);
     assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
-    assert!(stderr(&run).contains("publisher of load-0: Connection refused"), "{}", stderr(&run));
+    let said = "publisher of load-0: the connection failed: Connection refused";
+    assert!(stderr(&run).contains(said), "{}", stderr(&run));
 
     let run = load(&["--url", &url, "--viewers", "2", "--publishers", "0"]);
     assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
@@ -227,9 +254,12 @@ fn more_viewers_than_there_may_be_descriptors_are_refused() {
 fn wrong_arguments_are_refused() {
     for (wrong, said) in [
         (vec![], "--url"),
-        (vec!["--url", "wss://localhost:8443"], "wss is not built yet"),
-        (vec!["--url", "http://localhost:8088/janus"], "not built yet"),
-        (vec!["--url", "localhost"], "expected ws://HOST:PORT"),
+        (vec!["--url", "localhost"], "expected ws://"),
+        (vec!["--url", "rtp://localhost:5004"], "nobody can play"),
+        (vec!["--url", "janus+http://localhost:8088/janus?id=1"], "--publish-url rtp://"),
+        (vec!["--url", "http://localhost/whep", "--publishers", "2"], "{name}"),
+        (vec!["--url", "wss://localhost", "--fingerprint", "5e"], "32 bytes"),
+        (vec!["--url", "wss://localhost", "--insecure", "--ca", "x"], "cannot be used with"),
         (vec!["--url", "ws://127.0.0.1:1", "--viewers", "0"], "--viewers"),
         (vec!["--url", "ws://127.0.0.1:1", "--sample", "0"], "--sample"),
         (vec!["--url", "ws://127.0.0.1:1", "--loss", "51"], "--loss"),

@@ -226,7 +226,7 @@ fn bench() -> &'static str {
     let said = Command::new(root().join("tests/bench")).arg("what").output();
     let said = said.expect("bash is there");
     assert_eq!(said.status.code(), Some(2), "{}", text(&said.stderr));
-    assert!(text(&said.stdout).contains("tests/bench quick"), "{}", text(&said.stdout));
+    assert!(text(&said.stderr).contains("tests/bench quick"), "{}", text(&said.stderr));
     "bench"
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use self::figures::Figures;
 use self::outcome::Run;
 use crate::load::floor::Floor;
-use crate::load::{self, Address, Profile, Report};
+use crate::load::{self, Address, Profile, Protocol, Report, Trust};
 use crate::process::{self, Runtime, Server};
 
 pub use cores::Cores;
@@ -74,7 +74,7 @@ pub enum Contender {
     /// One of our servers.
     Ours(Runtime),
     /// Somebody else's, which runs already.
-    Peer(Peer),
+    Peer(Box<Peer>),
 }
 
 /// A server that runs already.
@@ -106,9 +106,13 @@ impl FromStr for Peer {
             [play, publish, pid] => (play, Some(publish), pid),
             _ => return Err(shape.to_owned()),
         };
+        let play: Address = play.parse()?;
+        if publish.is_none() && matches!(play.protocol, Protocol::Janus { .. }) {
+            return Err(format!("{name} is fed by RTP: expected {name}=URL,rtp://HOST:PORT,PID"));
+        }
         Ok(Self {
             name: name.to_owned(),
-            play: play.parse()?,
+            play,
             publish: publish.map(|url| url.parse()).transpose()?,
             pid: pid.parse().map_err(|_| format!("{pid} is no process"))?,
         })
@@ -162,6 +166,7 @@ impl Plan {
             // Each contender has its own.
             play: "ws://127.0.0.1:1".parse()?,
             publish: None,
+            trust: Trust::System,
             name: "bench".to_owned(),
             viewers,
             publishers: 1,
@@ -260,6 +265,11 @@ mod tests {
         assert_eq!((peer.name.as_str(), peer.pid, &peer.publish), ("janus", 42, &None));
         let peer: Peer = "janus=ws://127.0.0.1:80,ws://127.0.0.1:81,42".parse().unwrap();
         assert_eq!(peer.publish.map(|publish| publish.socket.port()), Some(81));
+        let peer: Peer =
+            "whep=http://127.0.0.1/{name}/whep,http://[::1]/{name}/whip,42".parse().unwrap();
+        assert_eq!((peer.play.protocol, peer.play.socket.port()), (Protocol::Whep, 80));
+        let janus = "janus=janus+http://127.0.0.1:8088/janus?id=1,42".parse::<Peer>();
+        assert!(janus.unwrap_err().contains("rtp://HOST:PORT,PID"));
         for wrong in ["", "janus", "janus=ws://127.0.0.1:80", "janus=ws://127.0.0.1:80,x", "a=b,1"]
         {
             assert!(wrong.parse::<Peer>().is_err(), "{wrong}");

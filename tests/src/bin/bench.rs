@@ -101,7 +101,7 @@ fn exit(result: Result<bool, String>) -> ExitCode {
 fn plan(arguments: &Arguments) -> Result<Plan, String> {
     let quick = arguments.quick;
     let ours = [Contender::Floor, Contender::Ours(Runtime::Mio), Contender::Ours(Runtime::Tokio)];
-    let peers = arguments.peers.iter().cloned().map(Contender::Peer);
+    let peers = arguments.peers.iter().cloned().map(|peer| Contender::Peer(Box::new(peer)));
     let mut contenders: Vec<Contender> = ours.into_iter().chain(peers).collect();
     for name in &arguments.only {
         if !contenders.iter().any(|contender| contender.name() == name) {

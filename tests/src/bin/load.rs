@@ -9,24 +9,38 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use distributary_tests::load::{self, Address, Plan, Profile, Progress};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use distributary_tests::load::{self, Address, Plan, Profile, Progress, Trust};
 
 /// Plays streams for many viewers at once, with the signaling, ICE, DTLS, SRTP and RTCP of
 /// browsers. Counts every packet, and authenticates and decrypts a sample.
 ///
-/// The exit code is 0 if every viewer had media to the end, 1 if not, 2 for wrong arguments.
+/// Servers are spoken to as their URL says: ws:// and wss:// in the WebSDK's messages, http:// and
+/// https:// by WHEP and WHIP, janus+http:// and janus+https:// by Janus's HTTP API. {name} in a
+/// path is replaced by the stream's name.
 ///
-/// Not built yet: wss, WHEP and WHIP, Janus's HTTP API.
+/// The exit code is 0 if every viewer had media to the end, 1 if not, 2 for wrong arguments.
 #[derive(Parser)]
 #[command(name = "load")]
 struct Arguments {
-    /// Where viewers play, and publishers publish, as ws://HOST:PORT
+    /// Where viewers play, and publishers publish, such as ws://HOST:PORT, http://HOST/{name}/whep
+    /// or janus+http://HOST:8088/janus?id=MOUNTPOINT
     #[arg(long, visible_alias = "edge", value_name = "URL")]
     url: Address,
-    /// Where publishers publish, if that is another server, such as the origin
+    /// Where publishers publish, if that is another place, such as the origin, http://HOST/whip, or
+    /// rtp://HOST:PORT for bare RTP: pictures to that port, sound two ports further
     #[arg(long, visible_alias = "origin", value_name = "URL")]
     publish_url: Option<Address>,
+    /// The SHA-256 fingerprint of the certificate that is believed over TLS, and no other is
+    #[arg(long, value_name = "HEX", value_parser = load::fingerprint, group = "trust")]
+    fingerprint: Option<[u8; 32]>,
+    /// A PEM file of the authorities that are believed over TLS; unset: the system's
+    #[arg(long, value_name = "FILE", group = "trust")]
+    ca: Option<PathBuf>,
+    /// Believes any certificate
+    #[arg(long, group = "trust")]
+    insecure: bool,
     /// The streams' name; a number is appended unless --publishers is 0
     #[arg(long, default_value = "load")]
     name: String,
@@ -80,9 +94,16 @@ fn percent(text: &str) -> Result<f64, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let trust = match (arguments.fingerprint, arguments.ca) {
+        (Some(fingerprint), _) => Trust::Fingerprint(fingerprint),
+        (None, Some(file)) => Trust::Authorities(file),
+        (None, None) if arguments.insecure => Trust::Anything,
+        (None, None) => Trust::System,
+    };
     let plan = Plan {
         play: arguments.url,
         publish: arguments.publish_url,
+        trust,
         name: arguments.name,
         viewers: arguments.viewers as usize,
         publishers: arguments.publishers as usize,
@@ -96,6 +117,9 @@ fn main() -> ExitCode {
         loss: arguments.loss / 100.0,
         seed: arguments.seed,
     };
+    if let Some(problem) = plan.problem() {
+        Arguments::command().error(ErrorKind::ValueValidation, problem).exit();
+    }
     match carry_out(&plan, arguments.json, arguments.plot) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::connection::complaint;
 use super::tally::Tally;
 use super::track::Count;
 use super::transport;
-use super::viewer::{Ground, Intake, Seat, Ticket, Viewer, complaint};
+use super::viewer::{Ground, Intake, Seat, Ticket, Viewer};
 
 const EVENTS_A_TURN: usize = 1_024;
 /// Viewers that are called for what is due before sockets are looked at again.
 const CALLS_A_TURN: usize = 1_024;
+/// How long a server may take to hear that everybody leaves.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Viewers.
 #[derive(Debug)]
@@ -186,10 +189,18 @@ impl Fleet {
     }
 
     /// Lets everybody leave.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        let ground = ground(self.clock, &self.poll, &self.kind, &mut self.tally);
         for viewer in self.viewers.iter_mut().filter(|viewer| viewer.ending.is_none()) {
-            viewer.leave();
+            viewer.leave(&ground);
         }
+        // Nothing but goodbyes is due.
+        self.calls.clear();
+        let end = Instant::now() + FAREWELL;
+        while !self.viewers.iter_mut().all(Viewer::be_gone) && Instant::now() < end {
+            self.turn(end)?;
+        }
+        Ok(())
     }
 }
 

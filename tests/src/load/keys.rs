@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::crypto::CryptoError;
@@ -16,6 +16,11 @@ use str0m::crypto::dtls::{
 };
 
 use super::profiles::Profile;
+
+/// After how long Chromium says again what was not answered, over a short way; then each time twice
+/// as long. A server may not be ready for the first flight.
+const RESEND_AFTER: Duration = Duration::from_millis(50);
+const RESENDS_MAX: usize = 8;
 
 /// What the two ends of a handshake agreed on.
 #[derive(Clone)]
@@ -89,8 +94,11 @@ impl DtlsProvider for Dtls {
         let config = match self.config.get() {
             Some(config) => config.clone(),
             None => {
-                let crypto = self.profile.provider();
-                let built = dimpl::Config::builder().with_crypto_provider(crypto).build();
+                let built = dimpl::Config::builder()
+                    .with_crypto_provider(self.profile.provider())
+                    .flight_start_rto(RESEND_AFTER)
+                    .flight_retries(RESENDS_MAX)
+                    .build();
                 let built = built.map_err(|error| CryptoError::Other(error.to_string()))?;
                 self.config.get_or_init(|| Arc::new(built)).clone()
             }

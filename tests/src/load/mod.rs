@@ -2,23 +2,31 @@
 //! that it cannot: signaling, ICE, DTLS, SRTP and the reports of a browser, but no decoder, and a
 //! look into a sample of the packets only. All are counted.
 //!
+//! How a viewer is spoken to differs from server to server (`signaling`), and nothing else does.
+//!
 //! str0m does ICE and DTLS and never sees media. What a viewer does with a packet is this module's
 //! own, and shares nothing with core, which it judges.
 
+mod address;
+mod connection;
 mod fleet;
 pub mod floor;
+mod invitation;
 mod keys;
 pub(crate) mod plot;
 mod profiles;
+mod publisher;
 mod publishers;
 mod quantiles;
 mod receiver;
 mod report;
 mod rtcp;
 mod rtp;
+mod rtp_source;
 mod signaling;
 mod srtp;
 mod tally;
+mod tls;
 mod track;
 mod transport;
 mod viewer;
@@ -26,10 +34,10 @@ mod viewer;
 #[cfg(test)]
 mod tests;
 
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::connection::Server;
 use self::fleet::Fleet;
 use self::floor::Floor;
 use self::publishers::Publishers;
@@ -39,8 +47,10 @@ use self::viewer::Ticket;
 use crate::browser::{Codec, Shape};
 use crate::figures::{Usage, Used, resident_kib};
 
+pub use address::{Address, Protocol};
 pub use profiles::Profile;
 pub use report::{Process, Report};
+pub use tls::{Trust, fingerprint};
 
 /// What joins leave to be done is not looked at.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -52,43 +62,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const DESCRIPTORS: u64 = 2;
 const DESCRIPTORS_BESIDE: u64 = 64;
 
-/// Where a server takes WebSockets.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Address {
-    /// As in the URL.
-    pub host: String,
-    /// What follows the host in the URL.
-    pub path: String,
-    /// Where that is.
-    pub socket: SocketAddr,
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    /// Reads a URL and looks its host up.
-    fn from_str(url: &str) -> Result<Self, String> {
-        let rest = match url.split_once("://") {
-            Some(("ws", rest)) => rest,
-            Some(("wss", _)) => return Err("wss is not built yet; use the server's ws port".into()),
-            Some(("http" | "https", _)) => {
-                return Err("WHEP, WHIP and Janus are not built yet; use ws://HOST:PORT".into());
-            }
-            _ => return Err("expected ws://HOST:PORT".into()),
-        };
-        let (host, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, "/"),
-        };
-        // 80 is what ws:// means without a port (RFC 6455, section 3).
-        let named = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let full = if named { host.to_owned() } else { format!("{host}:80") };
-        let mut found = full.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
-        let socket = found.next().ok_or_else(|| format!("{host} has no address"))?;
-        Ok(Self { host: host.to_owned(), path: path.to_owned(), socket })
-    }
-}
-
 /// What is to be done.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
@@ -96,6 +69,8 @@ pub struct Plan {
     pub play: Address,
     /// Where publishers publish, if not there.
     pub publish: Option<Address>,
+    /// Whom to believe that they are these servers.
+    pub trust: Trust,
     /// The streams' name, which gets a number appended when there are publishers of our own.
     pub name: String,
     /// How many viewers; they share the streams evenly.
@@ -141,8 +116,11 @@ pub struct Progress {
 ///
 /// # Errors
 ///
-/// In one sentence, if it could not even be tried.
+/// In one sentence, if it could not even be tried, or makes no sense.
 pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String> {
+    if let Some(problem) = plan.problem() {
+        return Err(problem);
+    }
     make_room(plan.viewers)?;
     let clock = Instant::now();
     let shape = shape();
@@ -150,8 +128,12 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
         0 => vec![plan.name.clone()],
         all => (0..all).map(|number| format!("{}-{number}", plan.name)).collect(),
     };
+    let server = Server::new(&plan.play, &plan.trust)?;
     let publishers = if plan.publishers > 0 {
-        let at = plan.publish.as_ref().unwrap_or(&plan.play).socket;
+        let at = match &plan.publish {
+            Some(publish) => Server::new(publish, &plan.trust)?,
+            None => Arc::clone(&server),
+        };
         let source = publishers::source(plan.bitrate);
         Some(Publishers::start(at, clock, names.clone(), shape.clone(), source)?)
     } else {
@@ -162,8 +144,8 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
     }
     let before = watch(&plan.pids)?;
     let fleet = fleet(plan, clock)?;
-    let floor = None;
-    let run = Run { plan, names, before, publishers, floor, fleet, progress, looked: clock };
+    let far = Far::Server(server);
+    let run = Run { plan, far, names, before, publishers, fleet, progress, looked: clock };
     run.report()
 }
 
@@ -183,8 +165,8 @@ pub fn run_floor(
     let plan = &Plan { pids, loss: 0.0, joins_per_second: u32::MAX, ..plan.clone() };
     let before = watch(&plan.pids)?;
     let fleet = fleet(plan, clock)?;
-    let (names, publishers, floor) = (Vec::new(), None, Some(floor));
-    let run = Run { plan, names, before, publishers, floor, fleet, progress, looked: clock };
+    let (names, publishers, far) = (Vec::new(), None, Far::Floor(floor));
+    let run = Run { plan, far, names, before, publishers, fleet, progress, looked: clock };
     run.report()
 }
 
@@ -198,13 +180,19 @@ fn fleet(plan: &Plan, clock: Instant) -> Result<Fleet, String> {
     Fleet::new(clock, kind).map_err(|error| error.to_string())
 }
 
+/// From whom viewers have what they get.
+enum Far<'p> {
+    Server(Arc<Server>),
+    Floor(&'p mut Floor),
+}
+
 /// A run that is under way.
 struct Run<'p, P> {
     plan: &'p Plan,
+    far: Far<'p>,
     names: Vec<String>,
     before: Vec<Watched>,
     publishers: Option<Publishers>,
-    floor: Option<&'p mut Floor>,
     fleet: Fleet,
     progress: P,
     looked: Instant,
@@ -223,6 +211,25 @@ struct Watched {
     pid: u32,
     usage: Usage,
     kib: u64,
+}
+
+impl Plan {
+    /// Why it makes no sense, if it does not.
+    pub fn problem(&self) -> Option<String> {
+        let publish = self.publish.as_ref().unwrap_or(&self.play);
+        let apart = [&self.play, publish].iter().all(|it| it.tells_streams_apart());
+        if self.play.protocol == Protocol::Rtp {
+            Some("nobody can play from rtp://".to_owned())
+        } else if self.publishers > 0 && matches!(publish.protocol, Protocol::Janus { .. }) {
+            let what = "nobody publishes by Janus's HTTP API; --publish-url rtp://HOST:PORT \
+                        feeds a mountpoint, and --publishers 0 leaves that to others";
+            Some(what.to_owned())
+        } else if self.publishers > 1 && !apart {
+            Some("several publishers need {name} in each URL, or ws://".to_owned())
+        } else {
+            None
+        }
+    }
 }
 
 impl<P: FnMut(Progress)> Run<'_, P> {
@@ -251,7 +258,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             problem = self.pass("waiting for the last", SETTLE)?;
         }
         let endings = self.fleet.endings();
-        self.fleet.leave();
+        self.fleet.leave().map_err(|error| error.to_string())?;
         let key_frame_requests = self.publishers.take().map_or(0, Publishers::end);
         Ok(Report {
             viewers: self.plan.viewers,
@@ -288,7 +295,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
                 self.admit(opened);
                 opened += 1;
                 if opened == self.plan.viewers
-                    && let Some(floor) = &mut self.floor
+                    && let Far::Floor(floor) = &mut self.far
                 {
                     floor.begin(self.fleet.at(), &self.fleet.media_ports())?;
                 }
@@ -311,28 +318,21 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         let seed = self.plan.seed.wrapping_add(index as u64);
         let (sample, loss) = (self.plan.sample.max(1), self.plan.loss);
         let scrutiny = |publisher| Scrutiny { publisher, sample, loss, seed };
-        match &self.floor {
-            Some(floor) => {
+        match &self.far {
+            Far::Floor(floor) => {
                 let scrutiny = scrutiny(Some(publishers::FIRST));
                 self.fleet.seat(floor.seat(index, scrutiny, self.plan.patience));
             }
-            None => {
+            Far::Server(server) => {
                 let stream = index % self.names.len().max(1);
                 let ours = (self.plan.publishers > 0).then(|| publishers::FIRST + number(stream));
-                let ticket = self.ticket(stream, scrutiny(ours));
-                self.fleet.open(&ticket);
+                self.fleet.open(&Ticket {
+                    server: Arc::clone(server),
+                    stream: self.names.get(stream).cloned().unwrap_or_default(),
+                    scrutiny: scrutiny(ours),
+                    patience: self.plan.patience,
+                });
             }
-        }
-    }
-
-    fn ticket(&self, stream: usize, scrutiny: Scrutiny) -> Ticket {
-        Ticket {
-            server: self.plan.play.socket,
-            host: self.plan.play.host.clone(),
-            path: self.plan.play.path.clone(),
-            stream: self.names.get(stream).cloned().unwrap_or_default(),
-            scrutiny,
-            patience: self.plan.patience,
         }
     }
 

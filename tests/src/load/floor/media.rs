@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::publishers;
-use super::{AUDIO_SSRC, VIDEO_SSRC};
+use super::{AUDIO_SSRC, TRANSPORT_SEQUENCE, VIDEO_SSRC};
 use crate::browser::{Codec, Stamp};
 
 /// A header with the extension that carries the transport's sequence number.
@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const VIDEO_TYPE: u8 = 102;
 const AUDIO_TYPE: u8 = 111;
 const MARKER: u8 = 0x80;
-/// The number of the extension in a browser's offer, and that it has two bytes.
-const TRANSPORT_SEQUENCE: u8 = 0x31;
+/// The extension's number, and that it has two bytes (RFC 8285, section 4.2).
+const ELEMENT: u8 = TRANSPORT_SEQUENCE << 4 | 1;
 
 /// A packet before it is sealed.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Track {
         let mut bytes = vec![0x90, marker | self.payload_type, high, low];
         bytes.extend(self.timestamp.to_be_bytes());
         bytes.extend(self.ssrc.to_be_bytes());
-        bytes.extend([0xbe, 0xde, 0, 1, TRANSPORT_SEQUENCE]);
+        bytes.extend([0xbe, 0xde, 0, 1, ELEMENT]);
         bytes.extend(transport_sequence.to_be_bytes());
         bytes.push(0);
         bytes.extend(payload);

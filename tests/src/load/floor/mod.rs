@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::keys::Keys;
 use super::profiles::Profile;
-use super::receiver::Scrutiny;
+use super::receiver::{Control, Scrutiny};
 use super::track::Track;
 use super::viewer::Seat;
 use crate::browser::Codec;
@@ -28,6 +28,8 @@ pub use sender::serve;
 /// Numbers of the two streams, the same for all viewers: their keys differ.
 const VIDEO_SSRC: u32 = 0x0f10_0001;
 const AUDIO_SSRC: u32 = 0x0f10_0002;
+/// The number of the extension in a browser's offer.
+const TRANSPORT_SEQUENCE: u8 = 3;
 
 /// The process, seen from outside. It ends with this value.
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl Floor {
             server: self.addr,
             keys: keys(index, self.profile, true),
             tracks: vec![track(Codec::H264, VIDEO_SSRC), track(Codec::Opus, AUDIO_SSRC)],
+            control: Control::Arrivals(TRANSPORT_SEQUENCE),
             scrutiny,
             patience,
         }
@@ -145,7 +148,7 @@ mod tests {
                 let mut sealed = packet.bytes.clone();
                 sealed.resize(sealed.len() + sealer.tag_bytes(), 0);
                 sealer.seal(&mut sealed, HEAD_BYTES, packet.index).unwrap();
-                let header = Header::read(&sealed, 3).unwrap();
+                let header = Header::read(&sealed, Some(TRANSPORT_SEQUENCE)).unwrap();
                 assert_eq!(header.length, HEAD_BYTES);
                 assert_eq!(u64::from(header.sequence), packet.index);
                 assert!(header.transport_sequence.is_some());
