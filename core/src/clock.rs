@@ -31,17 +31,18 @@ impl Epoch {
 /// Clones show the same time. The shard sets it with every input.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WallClock {
-    unix_seconds: Arc<AtomicU64>,
+    unix_micros: Arc<AtomicU64>,
 }
 
 impl WallClock {
     /// Moves the time, given as time since 1970-01-01 00:00:00 UTC.
     pub(crate) fn set(&self, unix: Duration) {
-        self.unix_seconds.store(unix.as_secs(), Ordering::Relaxed);
+        let micros = u64::try_from(unix.as_micros()).unwrap_or(u64::MAX);
+        self.unix_micros.store(micros, Ordering::Relaxed);
     }
 
-    /// The time since 1970-01-01 00:00:00 UTC, in whole seconds.
+    /// The time since 1970-01-01 00:00:00 UTC, in whole microseconds.
     pub(crate) fn unix(&self) -> Duration {
-        Duration::from_secs(self.unix_seconds.load(Ordering::Relaxed))
+        Duration::from_micros(self.unix_micros.load(Ordering::Relaxed))
     }
 }

@@ -40,6 +40,9 @@
 //! frames), and on shard 0 the *node*, which decides what is published, played, pushed and
 //! balanced.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 pub mod config;
 
 mod cdn;
@@ -57,7 +60,7 @@ mod rng;
 mod shard;
 mod signal;
 mod stream;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 mod tests;
 mod timers;
 

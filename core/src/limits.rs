@@ -65,6 +65,22 @@ pub struct Limits {
     /// How long a sent packet is kept for a far side that misses it. Three round trips around the
     /// world; whoever asks later has long shown the next picture.
     pub retransmission_age_max: Duration,
+    /// The oldest key frame that a late viewer begins with; past it a new one is asked for.
+    pub keyframe_cache_age_max: Duration,
+    /// The most that a late viewer is given at once, from the newest key frame on, in bytes of
+    /// payload; past it a new one is asked for.
+    pub keyframe_cache_bytes_max: usize,
+    /// Least time between two key frame requests for viewers who have one to begin with.
+    pub keyframe_cache_interval_min: Duration,
+    /// Packets of a stream that are kept, on each shard that sends it.
+    pub history_packets_max: usize,
+    /// Bytes of payload that are kept of a stream; the shards of a node share them.
+    pub history_bytes_max: usize,
+    /// Time between two turns of those late viewers who are given what came before.
+    pub catch_up_interval: Duration,
+    /// Late viewers that have their turn at once. The others wait for the next one, so that live
+    /// viewers do not.
+    pub catch_up_turns_max: usize,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
     pub poll_timeout: Duration,
     /// Time between two polls of a node for its load.
@@ -124,6 +140,13 @@ impl Default for Limits {
             peer_datagram_bytes_max: 1024 * 1024,
             media_age_max: Duration::from_millis(500),
             retransmission_age_max: Duration::from_secs(1),
+            keyframe_cache_age_max: Duration::from_secs(2),
+            keyframe_cache_bytes_max: 1024 * 1024,
+            keyframe_cache_interval_min: Duration::from_secs(2),
+            history_packets_max: 4_096,
+            history_bytes_max: 4 * 1024 * 1024,
+            catch_up_interval: Duration::from_millis(2),
+            catch_up_turns_max: 32,
             poll_timeout: Duration::from_secs(2),
             poll_interval: Duration::from_secs(1),
             link_ping_interval: Duration::from_secs(1),

@@ -1,7 +1,6 @@
 //! The media of one shard: its peers, what they receive and whom that is for.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use slab::Slab;
@@ -15,35 +14,48 @@ use crate::output::{SendBuffer, Transmit};
 use crate::timers::Timers;
 
 mod answer;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod crypto;
 mod dial;
 mod egress;
+mod fault;
 mod format;
+mod handshake;
+mod header;
+mod history;
 mod ingest;
 mod keyframe;
 mod offer;
 mod packet;
+mod paths;
 mod peer;
-mod recent;
 mod rewrite;
+mod rtc;
+mod rtcp;
 mod runs;
+mod srtp;
 #[cfg(test)]
 mod tests;
 mod transport_count;
+mod turn;
+mod turns;
 mod ufrag;
 
 pub use crypto::crypto_provider;
+pub(crate) use fault::PeerFault;
 pub(crate) use format::Formats;
 use packet::Kind;
 pub(crate) use packet::Packet;
-pub(crate) use peer::PeerFault;
 
 use dial::DialSockets;
-use egress::{Egress, Written};
+use egress::Egress;
+use history::History;
 use ingest::Ingest;
 use keyframe::KeyframeThrottle;
+use paths::PathKey;
 use peer::{Accepted, Fact, Peer, Role};
-use recent::Recent;
+use turns::Turns;
 
 /// All peers of a shard and the routes between them.
 pub(crate) struct Media {
@@ -53,13 +65,16 @@ pub(crate) struct Media {
     peers: Slab<Peer>,
     by_id: BTreeMap<PeerId, usize>,
     /// Who was heard from where: our port and the far end.
-    by_path: BTreeMap<(u16, SocketAddr), usize>,
+    by_path: BTreeMap<PathKey, usize>,
     streams: BTreeMap<StreamId, Stream>,
-    /// Peers that have, or may have, something to send, each at most once.
-    dirty: VecDeque<usize>,
-    is_dirty: Vec<bool>,
+    /// Peers that have, or may have, something to send.
+    turns: Turns,
     sockets: DialSockets,
     timers: Timers<Timer>,
+    /// Streams of which something came in since the last look at who gets it.
+    fresh: Vec<StreamId>,
+    /// Late viewers who are given what came before, in turns.
+    catching_up: VecDeque<usize>,
     /// What other shards are to get of what came in since the last drain.
     outbound: BTreeMap<ShardId, Vec<(StreamId, Packet)>>,
     /// Lent to drains, so that they need not allocate.
@@ -78,7 +93,9 @@ struct Stream {
     /// Shards that have viewers, if it comes in here.
     subscribers: Vec<ShardId>,
     keyframes: KeyframeThrottle,
-    recent: Recent,
+    history: History,
+    /// Whether something came in that the sinks are not marked for.
+    is_fresh: bool,
 }
 
 impl Stream {
@@ -89,7 +106,8 @@ impl Stream {
             sinks: Vec::new(),
             subscribers: Vec::new(),
             keyframes: KeyframeThrottle::default(),
-            recent: Recent::default(),
+            history: History::default(),
+            is_fresh: false,
         }
     }
 
@@ -105,6 +123,8 @@ enum Timer {
     Keyframe(StreamId),
     /// A key frame is asked for although nobody wishes for one.
     Period(StreamId),
+    /// The late viewers' next turn.
+    CatchUp,
 }
 
 impl Media {
@@ -121,9 +141,10 @@ impl Media {
             by_id: BTreeMap::new(),
             by_path: BTreeMap::new(),
             streams: BTreeMap::new(),
-            dirty: VecDeque::new(),
-            is_dirty: Vec::new(),
+            turns: Turns::default(),
             sockets: DialSockets::default(),
+            fresh: Vec::new(),
+            catching_up: VecDeque::new(),
             timers: Timers::new(),
             outbound: BTreeMap::new(),
             facts: Vec::new(),
@@ -141,7 +162,7 @@ impl Media {
                 self.admit(ctx, peer, stream, self.shard, accepted);
             }
             ToMedia::AcceptEgress { peer, stream, home, formats, offer } => {
-                let egress = Egress::new(stream, ctx.rng, &ctx.config.limits);
+                let egress = Egress::new(stream, ctx.rng);
                 let accepted = self.room(ctx).and_then(|()| {
                     Peer::accept_egress(ctx, peer, &offer, self.port, egress, &formats)
                 });
@@ -159,10 +180,14 @@ impl Media {
                     self.remove(ctx, slot);
                 }
             }
-            ToMedia::Subscribe { stream, to } => {
-                let stream = self.streams.entry(stream).or_insert(Stream::new(self.shard));
+            ToMedia::Subscribe { stream: id, to } => {
+                let stream = self.streams.entry(id).or_insert(Stream::new(self.shard));
                 if !stream.subscribers.contains(&to) {
                     stream.subscribers.push(to);
+                    // So that its first viewer can begin at once, too.
+                    let packets = stream.history.since_keyframe(ctx.now, &ctx.config.limits);
+                    let packets = packets.map(|packet| (id, packet.clone()));
+                    self.outbound.entry(to).or_default().extend(packets);
                 }
             }
             ToMedia::Unsubscribe { stream, to } => {
@@ -178,7 +203,7 @@ impl Media {
     /// Takes packets that came in at another shard.
     pub(crate) fn handle_packets(&mut self, ctx: &mut Ctx<'_>, packets: &[(StreamId, Packet)]) {
         for (stream, packet) in packets {
-            self.fan_out(ctx, *stream, packet);
+            self.keep(ctx, *stream, packet.clone());
         }
     }
 
@@ -215,6 +240,7 @@ impl Media {
                     self.want_keyframe(ctx, stream);
                     self.set_period(ctx, stream);
                 }
+                Timer::CatchUp => self.catch_up(ctx),
             }
         }
     }
@@ -232,16 +258,33 @@ impl Media {
         while let Some((shard, packets)) = self.outbound.pop_first() {
             ctx.out.post(shard, Message::Packets(packets));
         }
+        self.mark_sinks();
         // Taken off first, and put back at the end: whoever fails in his turn must not cost another
         // his, and nobody has two turns before the others have one.
-        while let Some(slot) = self.dirty.pop_front() {
-            self.set_dirty(slot, false);
-            self.drain(ctx, slot);
-            let Some(peer) = self.peers.get_mut(slot) else { continue };
+        while let Some(slot) = self.turns.next() {
             let limits = &ctx.config.limits;
-            let run = peer.runs.take(ctx.now, limits, &mut send.bytes, send.segments_max);
-            if !peer.runs.is_empty() {
-                self.mark_dirty(slot);
+            if self.peers.get(slot).is_some_and(|peer| peer.is_restless(ctx.now, limits)) {
+                self.drain(ctx, slot);
+            }
+            let Some(peer) = self.peers.get_mut(slot) else { continue };
+            let stream = self.streams.get(&peer.stream());
+            let history = stream.map(|stream| &stream.history);
+            let run = peer.next_run(ctx, history, send);
+            let has_more = peer.has_more(history);
+            let wish = peer.take_wish();
+            if has_more && peer.is_catching_up() && peer.runs.is_empty() {
+                peer.set_queued(true);
+                self.catching_up.push_back(slot);
+                if self.catching_up.len() == 1 {
+                    let at = ctx.now + ctx.config.limits.catch_up_interval;
+                    self.timers.set(Timer::CatchUp, Some(at));
+                }
+            } else if has_more {
+                self.turns.add(slot);
+            }
+            // The key frame that was asked for may have been lost, or its start.
+            if let Some(stream) = wish {
+                self.want_keyframe(ctx, stream);
             }
             if let Some(run) = run {
                 return Some(Transmit { flow: run.flow, len: run.len, segment: run.segment });
@@ -250,9 +293,35 @@ impl Media {
         None
     }
 
+    /// Gives the next few late viewers a turn.
+    fn catch_up(&mut self, ctx: &Ctx<'_>) {
+        for _ in 0..ctx.config.limits.catch_up_turns_max {
+            let Some(slot) = self.catching_up.pop_front() else { return };
+            if let Some(peer) = self.peers.get_mut(slot) {
+                peer.set_queued(false);
+                self.turns.add(slot);
+            }
+        }
+        if !self.catching_up.is_empty() {
+            let at = ctx.now + ctx.config.limits.catch_up_interval;
+            self.timers.set(Timer::CatchUp, Some(at));
+        }
+    }
+
+    /// Gives everybody a turn for whom something came in.
+    fn mark_sinks(&mut self) {
+        for id in self.fresh.drain(..) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.is_fresh = false;
+            for slot in &stream.sinks {
+                self.turns.add(*slot);
+            }
+        }
+    }
+
     /// Whether nobody has anything to send.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.dirty.is_empty() && self.outbound.is_empty()
+        self.turns.is_empty() && self.fresh.is_empty() && self.outbound.is_empty()
     }
 
     fn room(&self, ctx: &Ctx<'_>) -> Result<(), PeerFault> {
@@ -294,23 +363,20 @@ impl Media {
             }
             entry.sinks.push(slot);
         }
-        self.mark_dirty(slot);
+        self.turns.add(slot);
     }
 
     fn remove(&mut self, ctx: &mut Ctx<'_>, slot: usize) {
         let Some(peer) = self.peers.try_remove(slot) else { return };
         self.by_id.remove(&peer.id);
-        for path in peer.paths() {
-            self.forget_path((path.local.port(), path.remote), slot);
+        for path in peer.paths.iter() {
+            self.forget_path(PathKey::of(path), slot);
         }
         self.timers.set(Timer::Peer(slot), None);
-        self.dirty.retain(|other| *other != slot);
-        self.set_dirty(slot, false);
+        self.turns.remove(slot);
+        self.catching_up.retain(|other| *other != slot);
         self.sockets.release(peer.id);
-        let stream = match &peer.role {
-            Role::Ingest(ingest) => ingest.stream,
-            Role::Egress(egress) => egress.stream,
-        };
+        let stream = peer.stream();
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         match &peer.role {
             Role::Ingest(_) if entry.source == Some(slot) => entry.source = None,
@@ -337,32 +403,32 @@ impl Media {
     /// Finds whose a datagram is. A STUN request names the peer (RFC 8445, section 7.3), and from
     /// then on the peer is known by where it sends from.
     fn find(&mut self, ctx: &Ctx<'_>, flow: Flow, datagram: &[u8]) -> Option<usize> {
-        let path = (flow.local.port(), flow.remote);
+        let path = PathKey::of(&flow);
         if peer::is_stun(datagram)
             && let Ok(message) = StunMessage::parse(datagram)
             && let Some((ours, _)) = message.split_username()
         {
             let slot = self.by_id.get(&ufrag::decode(ours)?).copied()?;
             let peer = self.peers.get_mut(slot)?;
-            if peer.ufrag != ours || peer.port != path.0 {
+            if peer.ufrag != ours || peer.port != flow.local.port() {
                 return None;
             }
             let known = self.by_path.get(&path).copied();
             if known == Some(slot) {
-                peer.learn_path(ctx.now, flow, &ctx.config.limits);
+                peer.paths.learn(ctx.now, flow, &ctx.config.limits);
                 return Some(slot);
             }
             // Whoever was heard here lately keeps the path: this message is not checked yet, and
             // its sender's address may be forged.
             let is_held = known
                 .and_then(|other| self.peers.get(other))
-                .is_some_and(|other| other.holds_path(ctx.now, flow.remote, &ctx.config.limits));
+                .is_some_and(|other| other.paths.holds(ctx.now, flow.remote, &ctx.config.limits));
             if is_held {
                 return Some(slot);
             }
             let peer = self.peers.get_mut(slot)?;
-            if let Some(given_up) = peer.learn_path(ctx.now, flow, &ctx.config.limits) {
-                self.forget_path((given_up.local.port(), given_up.remote), slot);
+            if let Some(given_up) = peer.paths.learn(ctx.now, flow, &ctx.config.limits) {
+                self.forget_path(PathKey::of(&given_up), slot);
             }
             self.by_path.insert(path, slot);
             return Some(slot);
@@ -371,7 +437,7 @@ impl Media {
     }
 
     /// Forgets where a peer was heard, unless another is heard there by now.
-    fn forget_path(&mut self, path: (u16, SocketAddr), slot: usize) {
+    fn forget_path(&mut self, path: PathKey, slot: usize) {
         if self.by_path.get(&path) == Some(&slot) {
             self.by_path.remove(&path);
         }
@@ -382,10 +448,10 @@ impl Media {
         let Some(peer) = self.peers.get_mut(slot) else { return };
         match peer.take_answer(ctx, sdp) {
             Ok(()) => {
-                for path in peer.paths() {
-                    self.by_path.insert((path.local.port(), path.remote), slot);
+                for path in peer.paths.iter() {
+                    self.by_path.insert(PathKey::of(path), slot);
                 }
-                self.mark_dirty(slot);
+                self.turns.add(slot);
             }
             Err(fault) => self.fail(ctx, slot, fault),
         }
@@ -397,7 +463,7 @@ impl Media {
             let dial::Request { peer: id, node: _, stream, home, formats } = request;
             let dialed = self.room(ctx).and_then(|()| {
                 let port = socket.ok_or(PeerFault::Exhausted("no UDP socket can be opened"))?;
-                let egress = Egress::new(stream, ctx.rng, &ctx.config.limits);
+                let egress = Egress::new(stream, ctx.rng);
                 Peer::dial(ctx, id, port, egress, &formats)
             });
             let outcome = dialed.map(|(peer, offer)| {
@@ -424,16 +490,10 @@ impl Media {
         for fact in facts.drain(..) {
             let Some(peer) = self.peers.get(slot) else { break };
             match (fact, &peer.role) {
-                (Fact::Connected, role) => {
-                    let joined = match role {
-                        Role::Egress(egress) if egress.has_picture() => Some(egress.stream),
-                        Role::Egress(_) | Role::Ingest(_) => None,
-                    };
+                (Fact::Connected, _) => {
                     let up = ToNode::Up { peer: peer.id };
                     ctx.out.post(ShardId::NODE, Message::Node(up));
-                    if let Some(stream) = joined {
-                        self.want_keyframe(ctx, stream);
-                    }
+                    self.join(ctx, slot);
                 }
                 (Fact::Packet(packet), Role::Ingest(ingest)) => {
                     let stream = ingest.stream;
@@ -449,11 +509,27 @@ impl Media {
         }
         self.facts = facts;
         let Some(peer) = self.peers.get(slot) else { return };
-        if !peer.runs.is_empty() {
-            self.mark_dirty(slot);
+        let stream = self.streams.get(&peer.stream());
+        let has_more = peer.has_more(stream.map(|stream| &stream.history));
+        self.timers.set(Timer::Peer(slot), peer.next_timeout(&ctx.config.limits));
+        if has_more {
+            self.turns.add(slot);
         }
-        if let Some(peer) = self.peers.get(slot) {
-            self.timers.set(Timer::Peer(slot), peer.next_timeout(&ctx.config.limits));
+    }
+
+    /// Lets a viewer begin as soon as it can, and a publisher hear if that takes a key frame.
+    fn join(&mut self, ctx: &mut Ctx<'_>, slot: usize) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let id = peer.stream();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let limits = &ctx.config.limits;
+        if !peer.join(ctx.now, &stream.history, limits) {
+            self.want_keyframe(ctx, id);
+        } else if peer.is_catching_up() {
+            // As long as viewers keep coming, there is a key frame for them that is not too old.
+            if stream.keyframes.is_due(ctx.now, limits.keyframe_cache_interval_min) {
+                self.want_keyframe(ctx, id);
+            }
         }
     }
 
@@ -463,46 +539,23 @@ impl Media {
         ctx.out.post(ShardId::NODE, Message::Node(ToNode::Failed { peer: id, fault }));
     }
 
-    /// Sends a packet that came in here to the viewers here and to the shards of the others.
-    fn distribute(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: Packet) {
-        self.fan_out(ctx, id, &packet);
-        let Some(stream) = self.streams.get(&id) else { return };
-        for shard in &stream.subscribers {
+    /// Keeps a packet that came in here for the viewers here, and for the shards of the others.
+    fn distribute(&mut self, ctx: &Ctx<'_>, id: StreamId, packet: Packet) {
+        let subscribers = self.streams.get(&id).map(|stream| stream.subscribers.as_slice());
+        for shard in subscribers.unwrap_or_default() {
             self.outbound.entry(*shard).or_default().push((id, packet.clone()));
         }
+        self.keep(ctx, id, packet);
     }
 
-    fn fan_out(&mut self, ctx: &mut Ctx<'_>, id: StreamId, packet: &Packet) {
+    fn keep(&mut self, ctx: &Ctx<'_>, id: StreamId, packet: Packet) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if packet.kind == Kind::Video && packet.entry {
             stream.keyframes.came();
         }
-        let mut someone_waits = false;
-        for slot in &stream.sinks {
-            let Some(peer) = self.peers.get_mut(*slot) else { continue };
-            match peer.write(ctx.now, &ctx.config.limits, packet) {
-                Written::No => continue,
-                Written::Waits => {
-                    someone_waits = true;
-                    continue;
-                }
-                Written::Entered if packet.kind == Kind::Video => {
-                    for packet in stream.recent.overtakers(packet) {
-                        peer.write(ctx.now, &ctx.config.limits, packet);
-                    }
-                }
-                Written::Yes | Written::Entered => {}
-            }
-            if mark(&mut self.is_dirty, *slot) {
-                self.dirty.push_back(*slot);
-            }
-        }
-        if packet.kind == Kind::Video {
-            stream.recent.push(packet);
-        }
-        // The key frame that was asked for may have been lost, or its start.
-        if someone_waits {
-            self.want_keyframe(ctx, id);
+        stream.history.push(packet, &ctx.config.limits);
+        if !std::mem::replace(&mut stream.is_fresh, true) {
+            self.fresh.push(id);
         }
     }
 
@@ -522,8 +575,8 @@ impl Media {
                 Some(source) => {
                     let asked = self.peers.get_mut(source);
                     let asked = asked.is_some_and(|peer| peer.request_keyframe(ctx.now));
-                    if asked && mark(&mut self.is_dirty, source) {
-                        self.dirty.push_back(source);
+                    if asked {
+                        self.turns.add(source);
                     }
                     asked
                 }
@@ -546,24 +599,4 @@ impl Media {
             self.timers.set(Timer::Period(id), Some(at));
         }
     }
-
-    fn mark_dirty(&mut self, slot: usize) {
-        if mark(&mut self.is_dirty, slot) {
-            self.dirty.push_back(slot);
-        }
-    }
-
-    fn set_dirty(&mut self, slot: usize, dirty: bool) {
-        if let Some(flag) = self.is_dirty.get_mut(slot) {
-            *flag = dirty;
-        }
-    }
-}
-
-/// Raises the flag of `slot`; tells whether it was down.
-fn mark(flags: &mut Vec<bool>, slot: usize) -> bool {
-    if flags.len() <= slot {
-        flags.resize(slot + 1, false);
-    }
-    flags.get_mut(slot).is_some_and(|flag| !std::mem::replace(flag, true))
 }

@@ -10,6 +10,7 @@ use crate::config::{Config, Listening, Settings, SettingsFiles, TlsIdentity};
 use crate::input::Service;
 use crate::limits::Limits;
 use crate::outbox::{Ctx, Outbox};
+#[cfg(test)]
 use crate::output::Output;
 use crate::pages::Pages;
 use crate::rng::Rng;
@@ -43,6 +44,7 @@ impl Bench {
     }
 
     /// The same with other bounds.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn bounded(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
@@ -55,6 +57,7 @@ impl Bench {
     }
 
     /// Everything that was asked of the runtime since the last call.
+    #[cfg(test)]
     pub(crate) fn outputs(&mut self) -> Vec<Output> {
         std::iter::from_fn(|| self.out.pop()).collect()
     }

@@ -21,6 +21,10 @@ use crate::udp::Udp;
 const BATCHES_A_TURN: usize = 8;
 const LETTERS_A_TURN: usize = 256;
 
+/// After so long a turn takes in no more, whatever there is: handshakes cost much more than other
+/// things, and what came with them waits to go on.
+pub(crate) const TURN_TIME_MAX: Duration = Duration::from_millis(2);
+
 /// What the kernel reports at once; the rest comes with the next turn.
 const EVENTS_A_TURN: usize = 256;
 
@@ -173,6 +177,9 @@ impl ShardLoop {
             let Some(runs) = self.udp.receive() else { return };
             for (flow, bytes, stride) in runs {
                 self.shard.handle_input(now, Input::Datagram { flow, bytes, stride });
+            }
+            if now.elapsed() >= TURN_TIME_MAX {
+                break;
             }
         }
         self.more = true;

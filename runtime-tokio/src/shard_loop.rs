@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use distributary_core::config::Config;
 use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId, ShardMessage};
@@ -18,6 +18,10 @@ use crate::udp::Udp;
 /// Batches of datagrams and letters taken in one turn, before the shard's answers go out.
 const BATCHES_A_TURN: usize = 8;
 const LETTERS_A_TURN: usize = 256;
+
+/// After so long a turn takes in no more, whatever there is: handshakes cost much more than other
+/// things, and what came with them waits to go on.
+pub(crate) const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 
 /// One shard and its sockets.
 #[derive(Debug)]
@@ -150,6 +154,9 @@ impl ShardLoop {
             let Some(runs) = self.udp.receive() else { return };
             for (flow, bytes, stride) in runs {
                 self.shard.handle_input(now, Input::Datagram { flow, bytes, stride });
+            }
+            if now.elapsed() >= TURN_TIME_MAX {
+                break;
             }
         }
         self.more = true;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::node::plain_socket_addr;
+use crate::shard_loop::TURN_TIME_MAX;
 
 /// Bytes read from one connection before the next one has its turn.
 const READ_BYTES: usize = 64 * 1024;
@@ -137,6 +138,9 @@ impl Tcp {
         for _ in 0..self.readable.len().min(CONNECTIONS_A_TURN) {
             if let Some(conn) = self.readable.pop_front() {
                 self.read(conn, shard, now);
+            }
+            if now.elapsed() >= TURN_TIME_MAX {
+                break;
             }
         }
         while let Some((deadline, conn)) = self.expiries.front().copied()

@@ -1,9 +1,26 @@
 //! The answer as the clients need it: what str0m wrote, with what they are particular about.
 
+use str0m::media::Mid;
+
+use super::packet::Kind;
 use crate::config::Congestion;
 
 /// What Chromium takes for the least bitrate unless it is told otherwise, in bit/s.
 const BITRATE_MIN_ASSUMED: u64 = 30_000;
+
+/// The sections of str0m's answer in which we send, with the names that it gives them.
+pub(crate) fn sent_sections(answer: &str) -> impl Iterator<Item = (Kind, Mid)> {
+    answer.split("\r\nm=").skip(1).filter_map(|section| {
+        let kind = match section.split_whitespace().next()? {
+            "audio" => Kind::Audio,
+            "video" => Kind::Video,
+            _ => return None,
+        };
+        let mut lines = section.lines();
+        let mid = lines.clone().find_map(|line| line.strip_prefix("a=mid:"))?;
+        lines.any(|line| line == "a=sendonly").then(|| (kind, Mid::from(mid)))
+    })
+}
 
 /// Rewrites str0m's answer.
 ///

@@ -1,110 +1,487 @@
 //! The sending half: packets of a stream become RTP of a viewer, or of an edge.
+//!
+//! A viewer has no queue. It has a position in the stream's history, and when its turn comes, what
+//! lies behind that is sealed into the send buffer, as one run of datagrams. Under load turns are
+//! rarer and runs longer, so that a packet costs the less the more there are.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use str0m::Rtc;
 use str0m::media::Mid;
-use str0m::rtp::RtpWrite;
 
 use super::format::Offered;
+use super::header::{ExtensionIds, Header};
+use super::history::History;
+use super::ingest::PAYLOAD_BYTES_MAX;
 use super::packet::{Kind, Packet};
-use super::rewrite::Rewriter;
+use super::rewrite::{Rewriter, ticks};
+use super::rtcp::{self, CNAME_BYTES, Feedback, REPORT_BYTES_MAX, SenderReport};
+use super::runs::{Run, RunWriter};
+use super::srtp::{RTCP_BYTES_MAX, RTCP_SEAL_BYTES_MAX, SLACK_BYTES, Srtp};
+use super::turn::Turn;
 use crate::id::StreamId;
+use crate::input::Flow;
 use crate::limits::Limits;
 use crate::rng::Rng;
 
-/// More packets than any stream sends while one is kept for retransmission.
-const RETRANSMISSIONS_MAX: usize = 2_000;
+/// Time between two reports on what was sent.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A report rides behind media for nothing; after so long it goes alone.
+const REPORT_DELAY_MAX: Duration = Duration::from_millis(250);
 
-/// The share of retransmissions in what is sent at which they are given up, as str0m has it.
-const RETRANSMISSION_SHARE_MAX: f32 = 0.15;
+/// What is sent again is at most one in so many of the bytes that were sent.
+const RESENT_SHARE: usize = 6;
+/// What may be sent again at once, in bytes: a key frame.
+const RESENT_BYTES_MAX: usize = 256 * 1024;
+/// Packets that a viewer may lack at once.
+const LACKS_MAX: usize = 512;
+
+/// What a late viewer is given of the cache in one turn, in bytes: about as much as the queues on
+/// the way to it take at once.
+const CATCH_UP_BYTES: usize = 16 * 1024;
+
+/// Time of the cache is played so many times faster than it was recorded.
+const SQUEEZE: u32 = 64;
 
 /// What a peer is sent, and of which stream.
 #[derive(Debug)]
 pub(crate) struct Egress {
     pub(crate) stream: StreamId,
-    tracks: Vec<Track>,
-    /// Where the sequence numbers of sound and picture start.
-    first_seqs: [u16; 2],
-    retransmission_age_max: Duration,
+    /// Where the sequence numbers of sound, picture and what is sent again of that start.
+    first_seqs: [u16; 3],
+    cname: [u8; CNAME_BYTES],
+    /// The sections of the SDP in which we send.
+    sections: Vec<(Kind, Mid, Offered)>,
+    /// Where it goes, as ICE has it.
+    pub(crate) route: Option<Flow>,
+    /// There as soon as the handshake is over.
+    srtp: Option<Srtp>,
+    audio: Option<Track>,
+    video: Option<Track>,
+    /// Whether it begins with what comes next, whatever there is before.
+    begins_live: bool,
+    /// The position of the next packet to send.
+    cursor: u64,
+    /// Where live packets begin for this viewer; what comes before is from the cache.
+    live_from: u64,
+    detour: Option<Detour>,
+    /// Whether it waits for its next turn with the cache.
+    is_queued: bool,
+    /// Counts the packets of the transport.
+    transport_count: u16,
+    /// The numbers of pictures that the viewer lacks, as it has them.
+    lacks: VecDeque<u16>,
+    /// Bytes that may be sent again now.
+    resendable: usize,
+    /// When the next report is due.
+    report_due: Option<Instant>,
+    /// Whether something was left out for want of a key frame.
+    waits: bool,
 }
 
-/// What became of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Written {
-    No,
-    /// Nothing goes out before a key frame.
-    Waits,
-    /// It is queued.
-    Yes,
-    /// It is queued, and the first of its publisher's that the viewer gets.
-    Entered,
-}
-
+/// One medium, on its way to one viewer.
 #[derive(Debug)]
 struct Track {
-    kind: Kind,
     mid: Mid,
     codec: Offered,
+    ids: ExtensionIds,
+    ssrc: u32,
+    /// Whether the viewer is known to know whose the source is.
+    is_bound: bool,
+    resent: Option<Resent>,
     rewriter: Rewriter,
     /// The publisher whose packets this viewer can decode: one of whom it has had a key frame.
     entered: Option<u32>,
+    /// The publisher and the time stamp up to which pictures are from the cache.
+    cached: Option<(u32, u32)>,
+    packets: u32,
+    payload_bytes: u32,
+}
+
+/// The stream of what is sent again (RFC 4588).
+#[derive(Debug)]
+struct Resent {
+    pt: u8,
+    ssrc: u32,
+    is_bound: bool,
+    /// The next number, extended.
+    seq: u64,
+}
+
+/// A way back to the packets that overtook the start of a key frame: the viewer has no other way
+/// to them.
+#[derive(Clone, Copy, Debug)]
+struct Detour {
+    entry: u64,
+    run: u32,
+    seq: u64,
+}
+
+/// What a viewer makes of a packet.
+enum Verdict {
+    /// It is not for it, or not any more.
+    Skip,
+    /// It goes out with these numbers.
+    Send { header: Header, index: u64, enters: bool },
 }
 
 impl Egress {
-    pub(crate) fn new(stream: StreamId, rng: &mut Rng, limits: &Limits) -> Self {
-        let first_seqs = [u16::from_be_bytes(rng.bytes()), u16::from_be_bytes(rng.bytes())];
-        let retransmission_age_max = limits.retransmission_age_max;
-        Self { stream, tracks: Vec::new(), first_seqs, retransmission_age_max }
+    pub(crate) fn new(stream: StreamId, rng: &mut Rng) -> Self {
+        let mut cname = [0; CNAME_BYTES];
+        cname.copy_from_slice(rng.token(CNAME_BYTES).as_bytes());
+        let first_seqs = std::array::from_fn(|_| u16::from_be_bytes(rng.bytes()));
+        Self {
+            stream,
+            first_seqs,
+            cname,
+            sections: Vec::new(),
+            route: None,
+            srtp: None,
+            audio: None,
+            video: None,
+            begins_live: false,
+            cursor: 0,
+            live_from: 0,
+            detour: None,
+            is_queued: false,
+            transport_count: 0,
+            lacks: VecDeque::new(),
+            resendable: RESENT_BYTES_MAX / 4,
+            report_due: None,
+            waits: false,
+        }
     }
 
-    pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {
-        let [audio, video] = self.first_seqs;
-        let first_seq = match kind {
-            Kind::Audio => audio,
-            Kind::Video => video,
-        };
-        let rewriter = Rewriter::new(codec.spec.clock_rate.get(), first_seq);
-        self.tracks.push(Track { kind, mid, codec, rewriter, entered: None });
+    /// Names a section of the SDP in which the stream's medium is sent.
+    pub(crate) fn add_section(&mut self, kind: Kind, mid: Mid, codec: Offered) {
+        self.sections.push((kind, mid, codec));
     }
 
-    /// Queues one packet; it goes out with the next drain. A viewer without sound has no use for
-    /// sound, and one who had no key frame yet none for what follows it.
-    pub(crate) fn write(&mut self, rtc: &mut Rtc, packet: &Packet) -> Written {
-        let Some(track) = self.tracks.iter_mut().find(|track| track.kind == packet.kind) else {
-            return Written::No;
-        };
+    /// Has it begin with what comes next, whatever there is before. A link that is there again
+    /// would else bring the viewers behind it what they have seen.
+    pub(crate) fn begin_live(&mut self) {
+        self.begins_live = true;
+    }
+
+    /// Makes everything ready that is known once the handshake is over. `rtc` knows what the SDP
+    /// says of each section.
+    pub(crate) fn start(&mut self, now: Instant, rtc: &mut Rtc, srtp: Srtp) {
+        for (kind, mid, codec) in std::mem::take(&mut self.sections) {
+            let Some(ids) = rtc.media(mid).map(ExtensionIds::of) else { continue };
+            let mut api = rtc.direct_api();
+            let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
+            let (ssrc, rtx) = (*stream.ssrc(), stream.rtx());
+            let [audio, video, resent] = self.first_seqs;
+            let first_seq = match kind {
+                Kind::Audio => audio,
+                Kind::Video => video,
+            };
+            let resent = codec.rtx.zip(rtx).map(|(pt, ssrc)| Resent {
+                pt,
+                ssrc: *ssrc,
+                is_bound: false,
+                seq: u64::from(resent & 0x7fff),
+            });
+            let track = Track {
+                mid,
+                codec,
+                ids,
+                ssrc,
+                is_bound: false,
+                resent,
+                rewriter: Rewriter::new(codec.spec.clock_rate.get(), first_seq),
+                entered: None,
+                cached: None,
+                packets: 0,
+                payload_bytes: 0,
+            };
+            match kind {
+                Kind::Audio => self.audio = Some(track),
+                Kind::Video => self.video = Some(track),
+            }
+        }
+        self.srtp = Some(srtp);
+        self.report_due = Some(now);
+    }
+
+    /// Lets the viewer begin: with the newest key frame, if that came lately, or with what comes
+    /// next. Tells whether it has a picture to begin with, or none to wait for.
+    pub(crate) fn join(&mut self, now: Instant, history: &History, limits: &Limits) -> bool {
+        self.live_from = history.end();
+        self.cursor = self.live_from;
+        let Some(video) = &mut self.video else { return true };
+        let keyframe = history.recent_keyframe(now, limits).filter(|_| !self.begins_live);
+        let Some(keyframe) = keyframe else { return false };
+        let run = history.get(keyframe).map(|packet| packet.run);
+        video.cached = run.and_then(|run| Some((run, history.newest_time(run)?)));
+        self.cursor = keyframe;
+        true
+    }
+
+    /// Whether media can be sent now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.srtp.is_some() && self.route.is_some() && !self.is_queued
+    }
+
+    /// Whether the viewer is given what came before it did.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.cursor < self.live_from
+    }
+
+    /// Sets whether the viewer waits for its next turn with the cache.
+    pub(crate) fn set_queued(&mut self, is_queued: bool) {
+        self.is_queued = is_queued;
+    }
+
+    /// Whether the viewer's turn would bring something.
+    pub(crate) fn has_more(&self, history: &History) -> bool {
+        self.cursor < history.end() || !self.lacks.is_empty()
+    }
+
+    /// Whether something was left out for want of a key frame since the last call.
+    pub(crate) fn take_wish(&mut self) -> bool {
+        std::mem::take(&mut self.waits)
+    }
+
+    /// Takes an RTCP packet of the viewer. Tells whether it needs a key frame.
+    pub(crate) fn hear(&mut self, datagram: &[u8]) -> bool {
+        let mut plain = [0; RTCP_BYTES_MAX + SLACK_BYTES];
+        let opened = self.srtp.as_mut().and_then(|srtp| srtp.open_rtcp(datagram, &mut plain));
+        let mut needs_keyframe = false;
+        rtcp::read(opened.unwrap_or_default(), |feedback| match feedback {
+            Feedback::Received { ssrc } => {
+                for track in [&mut self.audio, &mut self.video].into_iter().flatten() {
+                    track.is_bound |= track.ssrc == ssrc;
+                    if let Some(resent) = &mut track.resent {
+                        resent.is_bound |= resent.ssrc == ssrc;
+                    }
+                }
+            }
+            Feedback::Lacks { ssrc, seq } => {
+                let is_picture = self.video.as_ref().is_some_and(|video| video.ssrc == ssrc);
+                if is_picture && self.lacks.len() < LACKS_MAX && !self.lacks.contains(&seq) {
+                    self.lacks.push_back(seq);
+                }
+            }
+            Feedback::NeedsKeyframe => needs_keyframe = true,
+        });
+        needs_keyframe
+    }
+
+    /// Seals what the viewer lacks and what is new to it, as much as goes into one run. `unix` is
+    /// the wall time.
+    pub(crate) fn next_run(
+        &mut self,
+        now: Instant,
+        unix: Duration,
+        limits: &Limits,
+        history: &History,
+        mut run: RunWriter<'_>,
+    ) -> Option<Run> {
+        let flow = self.route?;
+        let mut srtp = self.srtp.take()?;
+        let (keys, out) = (&mut srtp, &mut run);
+        let mut turn = Turn { now, unix, limits, history, srtp: keys, run: out, even: 0 };
+        let is_over = |due: Instant| now >= due + REPORT_DELAY_MAX;
+        if self.report_due.is_some_and(is_over) {
+            self.report(&mut turn);
+        }
+        self.send_again(&mut turn);
+        self.send(&mut turn);
+        if self.report_due.is_some_and(|due| now >= due) && !turn.run.is_empty() {
+            self.report(&mut turn);
+        }
+        self.srtp = Some(srtp);
+        run.finish(flow)
+    }
+
+    /// Seals what comes next in the stream, until nothing does or it does not fit.
+    fn send(&mut self, turn: &mut Turn<'_, '_>) {
+        self.cursor = self.cursor.max(turn.history.first());
+        let history = turn.history;
+        while let Some(packet) = history.get(self.cursor) {
+            if self.is_catching_up() && turn.run.len() >= CATCH_UP_BYTES {
+                return;
+            }
+            let Verdict::Send { header, index, enters } = self.judge(turn, packet) else {
+                self.cursor += 1;
+                continue;
+            };
+            turn.even_out(self.cursor, packet);
+            let count = self.transport_count;
+            let Some(track) = self.track(packet.kind) else { return };
+            let values = turn.values(packet, (!track.is_bound).then_some(track.mid), count);
+            let ids = track.ids;
+            if !turn.seal(&header, index, &ids, &values, &packet.payload) {
+                return;
+            }
+            let payload_bytes = packet.payload.len();
+            track.packets = track.packets.wrapping_add(1);
+            let counted = u32::try_from(payload_bytes).unwrap_or(0);
+            track.payload_bytes = track.payload_bytes.wrapping_add(counted);
+            track.entered = Some(packet.run);
+            self.transport_count = count.wrapping_add(ids.counts_transport().into());
+            let resendable = self.resendable + payload_bytes / RESENT_SHARE;
+            self.resendable = resendable.min(RESENT_BYTES_MAX);
+            if enters && packet.kind == Kind::Video {
+                let Packet { run, seq, .. } = *packet;
+                self.detour = Some(Detour { entry: self.cursor, run, seq });
+                self.cursor = history.before_overtakers(self.cursor);
+            } else {
+                self.cursor += 1;
+            }
+        }
+    }
+
+    /// Decides about the packet at the cursor.
+    fn judge(&mut self, turn: &Turn<'_, '_>, packet: &Packet) -> Verdict {
+        if let Some(Detour { entry, run, seq }) = self.detour {
+            if self.cursor == entry {
+                self.detour = None;
+                return Verdict::Skip;
+            }
+            let overtook = packet.run == run && packet.seq > seq;
+            if packet.kind == Kind::Audio || !overtook {
+                return Verdict::Skip;
+            }
+        }
+        let is_live = self.cursor >= self.live_from;
+        let age = turn.now.saturating_duration_since(packet.arrived);
+        // What the kernel took no room for in time is of no use any more. Sound of the cache would
+        // come too late for its picture, which is gone over quickly.
+        let is_late = is_live && age > turn.limits.media_age_max;
+        if is_late || (!is_live && packet.kind == Kind::Audio) {
+            return Verdict::Skip;
+        }
+        let Some(track) = self.track(packet.kind) else { return Verdict::Skip };
         let enters = track.entered != Some(packet.run);
         if enters && !packet.entry {
-            return Written::Waits;
+            self.waits |= packet.kind == Kind::Video;
+            return Verdict::Skip;
         }
-        let Some(numbers) = track.rewriter.rewrite(packet) else { return Written::No };
-        let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else { return Written::No };
-        if track.entered.is_none() {
-            // Each viewer's stream keeps its own. At str0m's three seconds that made up half of a
-            // viewer's memory.
-            let (age, share) = (self.retransmission_age_max, Some(RETRANSMISSION_SHARE_MAX));
-            stream.set_rtx_cache(RETRANSMISSIONS_MAX, age, share);
-        }
-        track.entered = Some(packet.run);
-        let payload = packet.payload.clone();
-        let write = RtpWrite::new(
-            track.codec.pt.into(),
-            numbers.seq.into(),
-            numbers.time,
-            packet.arrived,
-            payload,
-        );
-        let write = write
-            .marker(packet.marker)
-            .ext_vals(packet.extensions.values())
-            .nackable(track.codec.rtx.is_some());
-        stream.write_rtp(write);
-        if enters { Written::Entered } else { Written::Yes }
+        let Some(numbers) = track.rewriter.rewrite(packet) else { return Verdict::Skip };
+        let header = Header {
+            pt: track.codec.pt,
+            marker: packet.marker,
+            seq: low_bits(numbers.seq),
+            time: track.squeeze(packet, numbers.time),
+            ssrc: track.ssrc,
+        };
+        Verdict::Send { header, index: numbers.seq, enters }
     }
 
-    pub(crate) fn has_picture(&self) -> bool {
-        self.tracks.iter().any(|track| track.kind == Kind::Video)
+    /// Seals again what the viewer lacks, until it does not fit.
+    fn send_again(&mut self, turn: &mut Turn<'_, '_>) {
+        let is_from_cache = |position: u64| position < self.live_from;
+        while let Some(seq) = self.lacks.front() {
+            let found = self.video.as_ref().and_then(|video| {
+                let (run, seq) = video.rewriter.original(*seq)?;
+                turn.history.find(run, seq)
+            });
+            let age_max = turn.limits.retransmission_age_max;
+            let fresh = |(position, packet): &(u64, &Packet)| {
+                let age = turn.now.saturating_duration_since(packet.arrived);
+                let of_cache = if is_from_cache(*position) {
+                    turn.limits.keyframe_cache_age_max
+                } else {
+                    Duration::ZERO
+                };
+                age <= age_max + of_cache && packet.payload.len() <= self.resendable
+            };
+            let Some((_, packet)) = found.filter(fresh) else {
+                self.lacks.pop_front();
+                continue;
+            };
+            let count = self.transport_count;
+            let Some(video) = &mut self.video else { return };
+            let Some(sent) = video.send_again(turn, packet, count) else {
+                self.lacks.pop_front();
+                continue;
+            };
+            if !sent {
+                return;
+            }
+            self.transport_count = count.wrapping_add(video.ids.counts_transport().into());
+            self.resendable -= packet.payload.len();
+            self.lacks.pop_front();
+        }
     }
+
+    /// Seals a report on what was sent, if there is room for it now.
+    fn report(&mut self, turn: &mut Turn<'_, '_>) {
+        let report = |track: &Track| {
+            let (time, arrived) = track.rewriter.newest()?;
+            let since = turn.now.saturating_duration_since(arrived);
+            let time = time.wrapping_add(ticks(since, track.codec.spec.clock_rate.get()));
+            let Track { ssrc, packets, payload_bytes, .. } = *track;
+            Some(SenderReport { ssrc, unix: turn.unix, time, packets, payload_bytes })
+        };
+        let reports = [&self.audio, &self.video].map(|track| track.as_ref().and_then(report));
+        let reports = reports.into_iter().flatten();
+        if reports.clone().next().is_none() {
+            return;
+        }
+        let mut plain = [0; REPORT_BYTES_MAX + RTCP_SEAL_BYTES_MAX + SLACK_BYTES];
+        let written = rtcp::write_report(reports, &self.cname, &mut plain);
+        let sealed = written.and_then(|len| turn.srtp.seal_rtcp(&mut plain, len));
+        let Some(packet) = sealed.and_then(|len| plain.get(..len)) else { return };
+        // One that does not fit keeps its turn; its number is lost, which is no harm.
+        if let Some(room) = turn.run.room(packet.len()).and_then(|r| r.get_mut(..packet.len())) {
+            room.copy_from_slice(packet);
+            turn.run.add(packet.len());
+            self.report_due = Some(turn.now + REPORT_INTERVAL);
+        }
+    }
+
+    fn track(&mut self, kind: Kind) -> Option<&mut Track> {
+        match kind {
+            Kind::Audio => self.audio.as_mut(),
+            Kind::Video => self.video.as_mut(),
+        }
+    }
+}
+
+impl Track {
+    /// Pictures of the cache follow each other fast, and end where live begins: a player that took
+    /// them for as long as they were would stay behind by that.
+    fn squeeze(&self, packet: &Packet, time: u32) -> u32 {
+        let Some((run, until)) = self.cached else { return time };
+        let before = until.wrapping_sub(packet.time);
+        if run != packet.run || before.cast_signed() <= 0 {
+            return time;
+        }
+        time.wrapping_add(before - before.div_ceil(SQUEEZE))
+    }
+
+    /// Tells whether the packet fitted in; `None` if it cannot be sent again.
+    fn send_again(&mut self, turn: &mut Turn<'_, '_>, packet: &Packet, count: u16) -> Option<bool> {
+        let numbers = self.rewriter.rewrite(packet)?;
+        let time = self.squeeze(packet, numbers.time);
+        let resent = self.resent.as_mut()?;
+        let mut payload = [0; ORIGINAL_SEQ_BYTES + PAYLOAD_BYTES_MAX];
+        let payload = payload.get_mut(..ORIGINAL_SEQ_BYTES + packet.payload.len())?;
+        let (original, rest) = payload.split_first_chunk_mut::<ORIGINAL_SEQ_BYTES>()?;
+        *original = low_bits(numbers.seq).to_be_bytes();
+        rest.copy_from_slice(&packet.payload);
+        let header = Header {
+            pt: resent.pt,
+            marker: packet.marker,
+            seq: low_bits(resent.seq),
+            time,
+            ssrc: resent.ssrc,
+        };
+        let values = turn.values(packet, (!resent.is_bound).then_some(self.mid), count);
+        let sealed = turn.seal(&header, resent.seq, &self.ids, &values, payload);
+        resent.seq += u64::from(sealed);
+        Some(sealed)
+    }
+}
+
+/// What stands before the payload of a packet that is sent again (RFC 4588, section 4).
+const ORIGINAL_SEQ_BYTES: usize = 2;
+
+/// A sequence number as packets carry it.
+fn low_bits(seq: u64) -> u16 {
+    u16::try_from(seq & 0xffff).unwrap_or(0)
 }

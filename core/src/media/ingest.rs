@@ -30,9 +30,9 @@ struct Track {
     codec: Offered,
 }
 
-/// The largest payload that is passed on. str0m sends from a buffer of 2 000 bytes, which has to
-/// hold the header, extensions and the seal too, and panics beyond; no browser goes above 1 200.
-const PAYLOAD_BYTES_MAX: usize = 1_500;
+/// The largest payload that is passed on: what fits into a datagram of an Ethernet. No browser goes
+/// above 1 200.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_500;
 
 /// More SSRCs than a publisher of one camera and one microphone has any use for.
 const SOURCES_MAX: usize = 16;

@@ -22,6 +22,11 @@ impl KeyframeThrottle {
         self.wanted = false;
     }
 
+    /// Whether the last request is so long ago.
+    pub(crate) fn is_due(&self, now: Instant, interval: Duration) -> bool {
+        self.asked.is_none_or(|asked| asked + interval <= now)
+    }
+
     /// When a request is due; `None` when nobody wants one.
     pub(crate) fn due(&self, now: Instant, interval: Duration) -> Option<Instant> {
         self.wanted.then(|| self.asked.map_or(now, |asked| (asked + interval).max(now)))

@@ -245,50 +245,40 @@ impl<'a> Section<'a> {
         self.media_words().skip(3).filter_map(|word| word.parse().ok())
     }
 
+    /// Reads each line once: a browser offers some 40 payload types in some 100 lines.
     fn read_codecs(&mut self) {
+        let maps = self.by_payload_type("a=rtpmap:");
+        let parameters = self.by_payload_type("a=fmtp:");
+        let repairs: Vec<(u8, u8)> = self
+            .payload_types()
+            .filter_map(|rtx| Some((repaired(of(&maps, rtx)?, of(&parameters, rtx)?)?, rtx)))
+            .collect();
         let mut codecs = Vec::new();
         for pt in self.payload_types() {
-            if let Some(spec) = self.spec_of(pt) {
-                let rtx = self.payload_types().find(|rtx| self.repairs(*rtx) == Some(pt));
-                codecs.push(Offered { pt, rtx, spec });
+            let map = match (of(&maps, pt), pt) {
+                (Some(map), _) => map,
+                // RFC 3551, section 6: these need no rtpmap.
+                (None, 0) => "PCMU/8000",
+                (None, 8) => "PCMA/8000",
+                (None, _) => continue,
+            };
+            let parameters = of(&parameters, pt).unwrap_or_default();
+            if let Some(spec) = self.kind.and_then(|kind| spec(kind, map, parameters)) {
+                codecs.push(Offered { pt, rtx: of(&repairs, pt), spec });
             }
         }
         self.codecs = codecs;
     }
 
-    /// The payload type that `pt` carries retransmissions of.
-    fn repairs(&self, pt: u8) -> Option<u8> {
-        let map = self.attribute(&format!("a=rtpmap:{pt} "))?;
-        if !map.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("rtx/")) {
-            return None;
-        }
-        let parameters = self.attribute(&format!("a=fmtp:{pt} "))?;
-        let apt = parameters.split(';').find_map(|pair| pair.trim().strip_prefix("apt="))?;
-        apt.trim().parse().ok()
-    }
-
-    fn spec_of(&self, pt: u8) -> Option<CodecSpec> {
-        let map = match (self.attribute(&format!("a=rtpmap:{pt} ")), pt) {
-            (Some(map), _) => map,
-            // RFC 3551, section 6: these need no rtpmap.
-            (None, 0) => "PCMU/8000",
-            (None, 8) => "PCMA/8000",
-            (None, _) => return None,
-        };
-        let mut parts = map.trim().split('/');
-        let codec = format::by_encoding_name(parts.next()?)?;
-        if Kind::from(codec.kind()) != self.kind? {
-            return None;
-        }
-        let clock_rate: u32 = parts.next()?.parse().ok()?;
-        let channels: Option<u8> = parts.next().and_then(|channels| channels.parse().ok());
-        let parameters = self.attribute(&format!("a=fmtp:{pt} ")).unwrap_or_default();
-        Some(CodecSpec {
-            codec,
-            clock_rate: Frequency::new(clock_rate)?,
-            channels,
-            format: FormatParams::parse_line(parameters),
-        })
+    /// The values of an attribute that says something of a payload type.
+    fn by_payload_type(&self, prefix: &str) -> Vec<(u8, &'a str)> {
+        let values = self.lines.iter().filter_map(|line| line.strip_prefix(prefix));
+        values
+            .filter_map(|value| {
+                let (pt, rest) = value.split_once(' ')?;
+                Some((pt.parse().ok()?, rest))
+            })
+            .collect()
     }
 
     fn print(&self, direction: &str, fate: Fate, out: &mut String) {
@@ -336,6 +326,37 @@ impl<'a> Section<'a> {
         let media = self.lines.first().and_then(|line| line.strip_prefix("m="));
         media.unwrap_or_default().split_whitespace()
     }
+}
+
+/// What is said first of a payload type.
+fn of<T: Copy>(said: &[(u8, T)], pt: u8) -> Option<T> {
+    said.iter().find(|(of, _)| *of == pt).map(|(_, value)| *value)
+}
+
+/// The payload type that a format carries retransmissions of, if it is for that (RFC 4588,
+/// section 8.1).
+fn repaired(map: &str, parameters: &str) -> Option<u8> {
+    if !map.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("rtx/")) {
+        return None;
+    }
+    let apt = parameters.split(';').find_map(|pair| pair.trim().strip_prefix("apt="))?;
+    apt.trim().parse().ok()
+}
+
+fn spec(kind: Kind, map: &str, parameters: &str) -> Option<CodecSpec> {
+    let mut parts = map.trim().split('/');
+    let codec = format::by_encoding_name(parts.next()?)?;
+    if Kind::from(codec.kind()) != kind {
+        return None;
+    }
+    let clock_rate: u32 = parts.next()?.parse().ok()?;
+    let channels: Option<u8> = parts.next().and_then(|channels| channels.parse().ok());
+    Some(CodecSpec {
+        codec,
+        clock_rate: Frequency::new(clock_rate)?,
+        channels,
+        format: FormatParams::parse_line(parameters),
+    })
 }
 
 /// Who sends where an offer does not say (RFC 8866, section 6.7).

@@ -47,13 +47,13 @@ impl From<MediaKind> for Kind {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Extensions {
     /// RFC 6464
-    audio_level: Option<i8>,
+    pub(super) audio_level: Option<i8>,
     /// RFC 6464
-    voice_activity: Option<bool>,
+    pub(super) voice_activity: Option<bool>,
     /// 3GPP TS 26.114, section 7.4.5
-    video_orientation: Option<VideoOrientation>,
+    pub(super) video_orientation: Option<VideoOrientation>,
     /// Whether the picture shows a screen.
-    video_content_type: Option<u8>,
+    pub(super) video_content_type: Option<u8>,
 }
 
 impl Extensions {
@@ -66,6 +66,7 @@ impl Extensions {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn values(self) -> ExtensionValues {
         ExtensionValues {
             audio_level: self.audio_level,

@@ -4,30 +4,37 @@
 //! a second one would overwrite the packet that the first left. Writes only queue, so that a whole
 //! frame can be written before one drain sends it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::ice::IceCreds;
 use str0m::media::{Direction, Media, MediaAdded, MediaKind};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension, ExtensionMap};
-use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
+use str0m::rtp::Extension;
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::answer;
-use super::egress::{Egress, Written};
+use super::egress::Egress;
+use super::fault::PeerFault;
 use super::format::{Formats, Offered};
+use super::handshake::Handshake;
+use super::history::History;
 use super::ingest::Ingest;
-use super::offer::{Narrowed, Offer, OfferFault};
+use super::offer::{Narrowed, Offer};
 use super::packet::{Kind, Packet};
-use super::runs::Runs;
+use super::paths::{Paths, any_address};
+use super::rtc;
+use super::runs::{Run, RunWriter, Runs, is_media};
+use super::srtp::Srtp;
 use super::transport_count::TransportCount;
 use super::ufrag;
 use crate::config::Config;
-use crate::id::PeerId;
+use crate::id::{PeerId, StreamId};
 use crate::input::Flow;
 use crate::limits::Limits;
 use crate::outbox::Ctx;
+use crate::output::SendBuffer;
 use crate::timers::earlier;
 
 /// One WebRTC transport and what it is for.
@@ -41,12 +48,14 @@ pub(crate) struct Peer {
     /// The offer that waits for its answer, on a peer that we dialed.
     pending: Option<SdpPendingOffer>,
     phase: Phase,
-    /// Every path that the peer was heard on, and when.
-    paths: Vec<(Flow, Instant)>,
+    /// Every path that the peer was heard on.
+    pub(crate) paths: Paths,
     /// The port of the socket that the peer uses.
     pub(crate) port: u16,
     /// What waits to be sent.
     pub(crate) runs: Runs,
+    /// Whose keys str0m does not get, on a peer that we send to.
+    handshake: Option<Handshake>,
     /// When str0m wants to be called.
     wake: Option<Instant>,
     /// Which of the far side's transport-wide sequence numbers str0m may see.
@@ -64,7 +73,7 @@ pub(crate) enum Role {
     /// We receive: a browser publishes, or an origin pushes.
     Ingest(Ingest),
     /// We send: a browser plays, or we push to an edge.
-    Egress(Egress),
+    Egress(Box<Egress>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,39 +86,9 @@ enum Phase {
     Leaving { since: Instant },
 }
 
-/// Why a peer is no more, for the dialogue to put into words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PeerFault {
-    /// Its offer, or answer, cannot be used.
-    #[error("{0}")]
-    Sdp(String),
-    #[error("no common codecs")]
-    NoCommonCodecs,
-    #[error("no ICE check came in time")]
-    IceTimeout,
-    #[error("ICE went silent")]
-    ConsentLost,
-    #[error("the DTLS handshake failed or took too long")]
-    Dtls,
-    #[error("the certificate is not the one that the offer named")]
-    Fingerprint,
-    #[error("no RTP came")]
-    RtpSilence,
-    #[error("it said goodbye")]
-    Gone,
-    /// A bound of this node was reached.
-    #[error("{0}")]
-    Exhausted(&'static str),
-    #[error("WebRTC failed: {0}")]
-    Internal(String),
-}
-
-impl From<OfferFault> for PeerFault {
-    fn from(fault: OfferFault) -> Self {
-        match fault {
-            OfferFault::Malformed(_) => Self::Sdp(fault.to_string()),
-            OfferFault::NoCommonCodecs => Self::NoCommonCodecs,
-        }
+impl Phase {
+    fn is_connected(self) -> bool {
+        matches!(self, Self::Connected { .. })
     }
 }
 
@@ -153,7 +132,7 @@ impl Peer {
         published: &Formats,
     ) -> Result<Accepted, PeerFault> {
         let narrowed = Offer::parse(offer)?.narrow_to_send(published)?;
-        Self::accept(ctx, id, &narrowed, port, Role::Egress(egress))
+        Self::accept(ctx, id, &narrowed, port, Role::Egress(Box::new(egress)))
     }
 
     fn accept(
@@ -170,9 +149,20 @@ impl Peer {
         let answer = peer.rtc.sdp_api().accept_offer(offer);
         let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
         let stream = format!("s{}", ctx.rng.token(12));
-        let bounds = match &peer.role {
+        let bounds = match &mut peer.role {
             Role::Ingest(_) => Some(&ctx.config.settings.congestion),
-            Role::Egress(_) => None,
+            Role::Egress(egress) => {
+                for (kind, mid) in answer::sent_sections(&answer) {
+                    let codec = match kind {
+                        Kind::Audio => narrowed.audio,
+                        Kind::Video => narrowed.video,
+                    };
+                    if let Some(codec) = codec {
+                        egress.add_section(kind, mid, codec);
+                    }
+                }
+                None
+            }
         };
         let answer = answer::rewrite(&answer, &stream, &narrowed.rejected, bounds);
         Ok(Accepted { peer, answer, formats: narrowed.formats() })
@@ -189,7 +179,8 @@ impl Peer {
         let offered = |pt, rtx, spec: Option<_>| spec.map(|spec| Offered { pt, rtx, spec });
         let audio = offered(111, None, published.audio);
         let video = offered(96, Some(97), published.video);
-        let mut peer = Self::new(ctx, id, [audio, video], port, false, Role::Egress(egress));
+        let role = Role::Egress(Box::new(egress));
+        let mut peer = Self::new(ctx, id, [audio, video], port, false, role);
         let stream = format!("s{}", ctx.rng.token(12));
         let mut changes = peer.rtc.sdp_api();
         let mut tracks = Vec::new();
@@ -205,8 +196,9 @@ impl Peer {
         };
         peer.pending = Some(pending);
         if let Role::Egress(egress) = &mut peer.role {
+            egress.begin_live();
             for (kind, mid, codec) in tracks {
-                egress.add_track(kind.into(), mid, codec);
+                egress.add_section(kind.into(), mid, codec);
             }
         }
         Ok((peer, offer.to_sdp_string()))
@@ -230,7 +222,7 @@ impl Peer {
         for candidate in candidates.filter_map(|line| Candidate::from_sdp_string(line).ok()) {
             let remote = candidate.addr();
             let local = any_address(SocketAddr::new(remote.ip(), self.port));
-            self.learn_path(ctx.now, Flow { local, remote }, &ctx.config.limits);
+            self.paths.learn(ctx.now, Flow { local, remote }, &ctx.config.limits);
         }
         self.written = Some(ctx.now);
         Ok(())
@@ -246,33 +238,8 @@ impl Peer {
     ) -> Self {
         let ufrag = ufrag::encode(id, ctx.rng);
         let credentials = IceCreds { ufrag: ufrag.clone(), pass: ctx.rng.token(26) };
-        let mut builder = Rtc::builder()
-            .set_rtp_mode(true)
-            .set_ice_lite(lite)
-            .set_local_ice_credentials(credentials)
-            .set_crypto_provider(ctx.config.crypto.clone())
-            .set_dtls_cert(ctx.config.dtls.clone())
-            .set_extension_map(extension_map(ctx.config))
-            .set_stats_interval(None)
-            .clear_codecs();
-        for codec in codecs.into_iter().flatten() {
-            let spec = codec.spec;
-            builder.codec_config().add_config(
-                codec.pt.into(),
-                codec.rtx.map(Into::into),
-                spec.codec,
-                spec.clock_rate,
-                spec.channels,
-                spec.format,
-            );
-        }
-        let mut rtc = builder.build(ctx.now);
-        for address in &ctx.config.addresses {
-            // Only an unspecified address is refused, and the configuration has none.
-            if let Ok(candidate) = Candidate::host(SocketAddr::new(*address, port), Protocol::Udp) {
-                rtc.add_local_candidate(candidate);
-            }
-        }
+        let is_keyless = matches!(role, Role::Egress(_));
+        let (rtc, handshake) = rtc::build(ctx, credentials, codecs, port, lite, is_keyless);
         Self {
             id,
             ufrag,
@@ -281,9 +248,10 @@ impl Peer {
             codecs,
             pending: None,
             phase: Phase::Connecting { since: ctx.now, ice: false },
-            paths: Vec::new(),
+            paths: Paths::default(),
             port,
             runs: Runs::default(),
+            handshake,
             wake: Some(ctx.now),
             transport_count: TransportCount::default(),
             written: Some(ctx.now),
@@ -298,68 +266,116 @@ impl Peer {
         bytes: &[u8],
         facts: &mut Vec<Fact>,
     ) {
+        if let Role::Egress(egress) = &mut self.role
+            && is_media(bytes)
+        {
+            if is_rtcp(bytes) && egress.hear(bytes) {
+                facts.push(Fact::KeyframeWanted);
+            }
+            return;
+        }
         let destination = self.candidate_for(flow.local, ctx.config);
         let Ok(receive) = Receive::new(Protocol::Udp, flow.remote, destination, bytes) else {
             return;
         };
-        if is_stun(bytes)
-            && let Phase::Connected { checked } = &mut self.phase
-        {
-            *checked = ctx.now;
+        if is_stun(bytes) {
+            if let Phase::Connected { checked } = &mut self.phase {
+                *checked = ctx.now;
+            }
+            // A check may have changed where media goes.
+            if let Some(handshake) = &self.handshake {
+                handshake.ask_for_route();
+            }
         }
         if !self.transport_count.admits(bytes) {
             return;
         }
         if let Err(error) = self.rtc.handle_input(Input::Receive(ctx.now, receive)) {
-            facts.push(Fact::Failed(fault_of(error)));
+            facts.push(Fact::Failed(error.into()));
             return;
         }
         self.poll(ctx, facts);
     }
 
-    /// Notes that the peer is heard on this path. Answers with the one that it gives up for it: a
-    /// peer behind a NAT that changes its port has many in its life, but few at a time.
-    pub(crate) fn learn_path(&mut self, now: Instant, flow: Flow, limits: &Limits) -> Option<Flow> {
-        if let Some((known, heard)) =
-            self.paths.iter_mut().find(|(known, _)| known.remote == flow.remote)
-        {
-            known.local = flow.local;
-            *heard = now;
-            return None;
+    /// The stream that it is about.
+    pub(crate) fn stream(&self) -> StreamId {
+        match &self.role {
+            Role::Ingest(ingest) => ingest.stream,
+            Role::Egress(egress) => egress.stream,
         }
-        let mut given_up = None;
-        if self.paths.len() >= limits.peer_addresses_max {
-            let oldest = (0..self.paths.len()).min_by_key(|at| self.paths.get(*at).map(|p| p.1));
-            given_up = oldest.map(|at| self.paths.swap_remove(at).0);
+    }
+
+    /// Lets the peer begin with what its stream has. Tells whether it has a picture to begin with,
+    /// or none to wait for.
+    pub(crate) fn join(&mut self, now: Instant, history: &History, limits: &Limits) -> bool {
+        match &mut self.role {
+            Role::Egress(egress) => egress.join(now, history, limits),
+            Role::Ingest(_) => true,
         }
-        self.paths.push((flow, now));
-        given_up
     }
 
-    /// Whether the peer was heard from there lately.
-    pub(crate) fn holds_path(&self, now: Instant, remote: SocketAddr, limits: &Limits) -> bool {
-        let path = self.paths.iter().find(|(path, _)| path.remote == remote);
-        path.is_some_and(|(_, heard)| now < *heard + limits.path_hold_time)
+    /// What the peer has to send next: words of ICE and DTLS, then media.
+    pub(crate) fn next_run(
+        &mut self,
+        ctx: &Ctx<'_>,
+        history: Option<&History>,
+        send: &mut SendBuffer,
+    ) -> Option<Run> {
+        let limits = &ctx.config.limits;
+        let run = self.runs.take(ctx.now, limits, &mut send.bytes, send.segments_max);
+        if run.is_some() {
+            return run;
+        }
+        match (&mut self.role, history) {
+            (Role::Egress(egress), Some(history))
+                if egress.is_ready() && self.phase.is_connected() =>
+            {
+                let unix = ctx.clock.unix();
+                egress.next_run(ctx.now, unix, limits, history, RunWriter::new(send))
+            }
+            _ => None,
+        }
     }
 
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &Flow> {
-        self.paths.iter().map(|(path, _)| path)
+    /// Whether the peer's turn would bring something.
+    pub(crate) fn has_more(&self, history: Option<&History>) -> bool {
+        let has_media = |egress: &Egress| history.is_some_and(|history| egress.has_more(history));
+        !self.runs.is_empty()
+            || match &self.role {
+                Role::Egress(egress) => self.can_send() && has_media(egress),
+                Role::Ingest(_) => false,
+            }
     }
 
-    /// Sends one packet of the stream; unless that was for nothing, there is something to drain.
-    pub(crate) fn write(&mut self, now: Instant, limits: &Limits, packet: &Packet) -> Written {
-        let connected = matches!(self.phase, Phase::Connected { .. });
-        // Nothing is drained while the kernel takes no datagrams. What piles up is of no use later.
-        let waited = self.written.map(|since| now.saturating_duration_since(since));
-        let late = waited.is_some_and(|waited| waited > limits.media_age_max);
-        let written = match &mut self.role {
-            Role::Egress(egress) if connected && !late => egress.write(&mut self.rtc, packet),
-            Role::Egress(_) | Role::Ingest(_) => Written::No,
+    /// Whether the peer is given what came before it did.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        match &self.role {
+            Role::Egress(egress) => egress.is_catching_up(),
+            Role::Ingest(_) => false,
+        }
+    }
+
+    /// Sets whether the peer waits for its next turn with what came before it did.
+    pub(crate) fn set_queued(&mut self, is_queued: bool) {
+        if let Role::Egress(egress) = &mut self.role {
+            egress.set_queued(is_queued);
+        }
+    }
+
+    /// The stream, if since the last call something of it was left out for want of a key frame.
+    pub(crate) fn take_wish(&mut self) -> Option<StreamId> {
+        match &mut self.role {
+            Role::Egress(egress) => egress.take_wish().then_some(egress.stream),
+            Role::Ingest(_) => None,
+        }
+    }
+
+    fn can_send(&self) -> bool {
+        let is_ready = match &self.role {
+            Role::Egress(egress) => egress.is_ready(),
+            Role::Ingest(_) => false,
         };
-        if matches!(written, Written::Yes | Written::Entered) {
-            self.written.get_or_insert(now);
-        }
-        written
+        is_ready && self.phase.is_connected()
     }
 
     /// Asks the publisher for a key frame; tells whether that left something to drain.
@@ -374,6 +390,13 @@ impl Peer {
         asked
     }
 
+    /// Whether a drain would do anything.
+    pub(crate) fn is_restless(&self, now: Instant, limits: &Limits) -> bool {
+        self.written.is_some()
+            || self.wake.is_some_and(|wake| wake <= now)
+            || self.deadline(limits).0 <= now
+    }
+
     /// Brings the peer to rest at `ctx.now` if it is not: what was written goes into the queue,
     /// deadlines that are over take effect.
     pub(crate) fn drain(&mut self, ctx: &Ctx<'_>, facts: &mut Vec<Fact>) {
@@ -386,10 +409,20 @@ impl Peer {
         }
         self.written = None;
         if let Err(error) = self.rtc.handle_input(Input::Timeout(ctx.now)) {
-            facts.push(Fact::Failed(fault_of(error)));
+            facts.push(Fact::Failed(error.into()));
             return;
         }
         self.poll(ctx, facts);
+    }
+
+    /// Goes on as if ICE and DTLS had come to this.
+    #[cfg(feature = "bench")]
+    pub(crate) fn begin(&mut self, now: Instant, srtp: Srtp, route: Flow) {
+        self.phase = Phase::Connected { checked: now };
+        if let Role::Egress(egress) = &mut self.role {
+            egress.start(now, &mut self.rtc, srtp);
+            egress.route = Some(route);
+        }
     }
 
     /// Ends DTLS in good order, as a browser does.
@@ -397,7 +430,7 @@ impl Peer {
     pub(crate) fn say_goodbye(&mut self) {
         self.rtc.close().expect("it was open");
         self.wake = None;
-        self.written = self.paths.first().map(|(_, heard)| *heard);
+        self.written = self.paths.first_heard();
     }
 
     fn poll(&mut self, ctx: &Ctx<'_>, facts: &mut Vec<Fact>) {
@@ -410,12 +443,21 @@ impl Peer {
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    let (source, destination) = (transmit.source, transmit.destination);
-                    self.enqueue(ctx, source, destination, transmit.contents.into());
+                    let flow = self.paths.flow(transmit.source, transmit.destination);
+                    match &mut self.role {
+                        // DTLS said nothing, see `Handshake`.
+                        Role::Egress(egress) if transmit.contents.is_empty() => {
+                            egress.route = Some(flow);
+                        }
+                        Role::Ingest(_) | Role::Egress(_) => {
+                            let contents = transmit.contents.into();
+                            self.runs.push(ctx.now, &ctx.config.limits, flow, contents);
+                        }
+                    }
                 }
                 Ok(Output::Event(event)) => self.note(ctx, event, facts),
                 Err(error) => {
-                    facts.push(Fact::Failed(fault_of(error)));
+                    facts.push(Fact::Failed(error.into()));
                     return;
                 }
             }
@@ -428,8 +470,17 @@ impl Peer {
         match event {
             Event::Connected => {
                 self.phase = Phase::Connected { checked: ctx.now };
-                if let Role::Ingest(ingest) = &mut self.role {
-                    ingest.heard = ctx.now;
+                match &mut self.role {
+                    Role::Ingest(ingest) => ingest.heard = ctx.now,
+                    Role::Egress(egress) => {
+                        let keys = self.handshake.as_ref().and_then(Handshake::keys);
+                        let srtp = keys.and_then(|keys| Srtp::new(keys, &ctx.config.crypto));
+                        let Some(srtp) = srtp else {
+                            facts.push(Fact::Failed(PeerFault::Dtls));
+                            return;
+                        };
+                        egress.start(ctx.now, &mut self.rtc, srtp);
+                    }
                 }
                 facts.push(Fact::Connected);
             }
@@ -464,11 +515,8 @@ impl Peer {
             Kind::Video => video,
         };
         let Some(codec) = codec.filter(|_| added.direction != Direction::Inactive) else { return };
-        match &mut self.role {
-            Role::Ingest(ingest) => {
-                ingest.add_track(kind, added.mid, codec);
-            }
-            Role::Egress(egress) => egress.add_track(kind, added.mid, codec),
+        if let Role::Ingest(ingest) = &mut self.role {
+            ingest.add_track(kind, added.mid, codec);
         }
     }
 
@@ -483,13 +531,6 @@ impl Peer {
             }
             _ => {}
         }
-    }
-
-    /// Queues a datagram for the kernel. `source` is the candidate that str0m chose.
-    fn enqueue(&mut self, ctx: &Ctx<'_>, source: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
-        let heard = self.paths.iter().find(|(path, _)| path.remote == remote);
-        let local = heard.map_or_else(|| any_address(source), |(path, _)| path.local);
-        self.runs.push(ctx.now, &ctx.config.limits, Flow { local, remote }, bytes);
     }
 
     /// When the peer has to be drained next, if nothing comes before.
@@ -543,40 +584,12 @@ impl Drop for Peer {
     }
 }
 
-/// The source is left to the kernel until the peer was heard: behind a NAT, the candidate's
-/// address is none that this machine could send from.
-fn any_address(candidate: SocketAddr) -> SocketAddr {
-    let any = match candidate.ip() {
-        IpAddr::V4(_) => IpAddr::from([0; 4]),
-        IpAddr::V6(_) => IpAddr::from([0; 16]),
-    };
-    SocketAddr::new(any, candidate.port())
-}
-
-fn extension_map(config: &Config) -> ExtensionMap {
-    let mut map = ExtensionMap::empty();
-    map.set(1, Extension::AudioLevel);
-    map.set(2, Extension::AbsoluteSendTime);
-    if config.settings.congestion.twcc {
-        map.set(3, Extension::TransportSequenceNumber);
-    }
-    map.set(4, Extension::RtpMid);
-    map.set(6, Extension::VideoContentType);
-    map.set(13, Extension::VideoOrientation);
-    map
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "str0m's errors are an open set")]
-fn fault_of(error: RtcError) -> PeerFault {
-    match error {
-        RtcError::Dtls(_) => PeerFault::Dtls,
-        // After the offer was accepted, only the check of the certificate says this.
-        RtcError::RemoteSdp(_) => PeerFault::Fingerprint,
-        other => PeerFault::Internal(other.to_string()),
-    }
-}
-
 /// RFC 7983, section 7.
 pub(crate) fn is_stun(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| *first <= 3)
+}
+
+/// RTCP, if it is one of both (RFC 5761, section 4).
+fn is_rtcp(datagram: &[u8]) -> bool {
+    datagram.get(1).is_some_and(|second| (192..=223).contains(second))
 }

@@ -72,6 +72,21 @@ impl Rewriter {
         Some(Numbers { seq, time })
     }
 
+    /// The publisher's numbers, run and sequence, of what the viewer has under the number that ends
+    /// so; `None` if that is not of the run that is on.
+    pub(crate) fn original(&self, seq: u16) -> Option<(u32, u64)> {
+        let state = self.state.as_ref()?;
+        let behind = u16::try_from(state.highest_seq & 0xffff).unwrap_or(0).wrapping_sub(seq);
+        let seq = state.highest_seq.checked_sub(behind.into())?;
+        let original = seq.checked_add_signed(state.seq_offset.wrapping_neg())?;
+        (seq >= state.seq_min).then_some((state.run, original))
+    }
+
+    /// The time stamp of the newest packet, and when that came in here.
+    pub(crate) fn newest(&self) -> Option<(u32, Instant)> {
+        self.state.as_ref().map(|state| (state.highest_time, state.highest_arrived))
+    }
+
     fn take_over(
         before: Option<&State>,
         first_seq: u64,
@@ -100,7 +115,7 @@ impl Rewriter {
 }
 
 /// A duration in a codec's clock, modulo 2^32 as RTP counts.
-fn ticks(duration: Duration, clock_rate: u32) -> u32 {
+pub(crate) fn ticks(duration: Duration, clock_rate: u32) -> u32 {
     let ticks = duration.as_micros() * u128::from(clock_rate) / 1_000_000;
     u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or(u32::MAX)
 }

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::srtp::SLACK_BYTES;
 use crate::input::Flow;
 use crate::limits::Limits;
+use crate::output::SendBuffer;
 
 /// The queue between a peer and the shard's send buffer.
 #[derive(Debug, Default)]
@@ -26,6 +28,61 @@ pub(crate) struct Run {
     pub(crate) flow: Flow,
     pub(crate) len: usize,
     pub(crate) segment: usize,
+}
+
+/// A run that is being written into the send buffer.
+#[derive(Debug)]
+pub(crate) struct RunWriter<'b> {
+    bytes: &'b mut [u8],
+    segments_max: usize,
+    len: usize,
+    segment: usize,
+    segments: usize,
+    /// Whether the last datagram was shorter than the others, so that none can follow.
+    is_closed: bool,
+}
+
+impl<'b> RunWriter<'b> {
+    pub(crate) fn new(send: &'b mut SendBuffer) -> Self {
+        let SendBuffer { bytes, segments_max } = send;
+        let segments_max = *segments_max;
+        Self { bytes, segments_max, len: 0, segment: 0, segments: 0, is_closed: false }
+    }
+
+    /// The room for one more datagram of this length, and what lies behind it; `None` if the run
+    /// cannot go on with it.
+    pub(crate) fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        let first = self.segments == 0;
+        if self.is_closed || self.segments == self.segments_max || (!first && len > self.segment) {
+            return None;
+        }
+        let room = self.bytes.get_mut(self.len..)?;
+        (room.len() >= len + SLACK_BYTES).then_some(room)
+    }
+
+    /// Takes in the datagram of this length that was written into [`RunWriter::room`].
+    pub(crate) fn add(&mut self, len: usize) {
+        if self.segments == 0 {
+            self.segment = len;
+        }
+        self.len += len;
+        self.segments += 1;
+        self.is_closed = len < self.segment;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// `None` if nothing was written.
+    pub(crate) fn finish(self, flow: Flow) -> Option<Run> {
+        let Self { len, segment, .. } = self;
+        (len > 0).then_some(Run { flow, len, segment })
+    }
 }
 
 impl Runs {
@@ -85,7 +142,7 @@ impl Runs {
 }
 
 /// RFC 7983, section 7: RTP or RTCP.
-fn is_media(datagram: &[u8]) -> bool {
+pub(crate) fn is_media(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| (128..=191).contains(first))
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::fault::PeerFault;
 use super::format::Formats;
 use super::offer::{Narrowed, Offer, OfferFault};
-use super::peer::{Accepted, Peer, PeerFault};
+use super::peer::{Accepted, Peer};
 use super::{Egress, Ingest};
 use crate::id::{PeerId, StreamId};
 use crate::tests::Bench;
@@ -100,7 +101,7 @@ fn answer_publisher(text: &str, codecs: &str) -> Result<Accepted, PeerFault> {
 
 fn answer_viewer(text: &str, published: &Formats) -> Result<Accepted, PeerFault> {
     let mut bench = Bench::new();
-    let egress = Egress::new(StreamId(1), &mut bench.rng, &bench.config.limits);
+    let egress = Egress::new(StreamId(1), &mut bench.rng);
     Peer::accept_egress(&mut bench.ctx(), PeerId(1), text, 31001, egress, published)
 }
 

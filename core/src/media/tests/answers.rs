@@ -247,7 +247,7 @@ fn a_viewer_is_told_no_bitrate() {
     let formats = published(&chromium_publishes(), "opus,vp8");
     let mut bench = Bench::with("webrtc_cc_min_bitrate=300000\n", None);
     for offer in [chromium_plays(), firefox_plays()] {
-        let sent = Egress::new(StreamId(1), &mut bench.rng, &bench.config.limits);
+        let sent = Egress::new(StreamId(1), &mut bench.rng);
         let accepted =
             Peer::accept_egress(&mut bench.ctx(), PeerId(1), &offer, 31001, sent, &formats);
         let answer = accepted.unwrap().answer;

@@ -77,7 +77,7 @@ fn a_check_takes_no_path_whose_owner_was_heard_lately() {
     stage.wait(HOLD - Duration::from_millis(1));
     assert_eq!(check(&mut stage, 2, PORT, 7001), Some(2), "it may be true, and is answered");
     assert_eq!(heard(&mut stage, 7001), Some(1));
-    assert_eq!(stage.media.peers[stage.media.by_id[&PeerId(2)]].paths().count(), 0);
+    assert_eq!(stage.media.peers[stage.media.by_id[&PeerId(2)]].paths.iter().count(), 0);
     stage.wait(Duration::from_millis(1));
     assert_eq!(check(&mut stage, 2, PORT, 7001), Some(2));
     assert_eq!(heard(&mut stage, 7001), Some(2), "nobody was heard there for long");

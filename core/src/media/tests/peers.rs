@@ -32,7 +32,7 @@ impl Pair {
         far.now = near.now;
         far.rng = crate::rng::Rng::new([8; 32]);
         let formats = published(&chromium_publishes(), "opus,vp8");
-        let egress = Egress::new(StreamId(1), &mut near.rng, &near.config.limits);
+        let egress = Egress::new(StreamId(1), &mut near.rng);
         let dialed = Peer::dial(&mut near.ctx(), PeerId(1), NEAR, egress, &formats);
         let (mut publisher, offer) = dialed.unwrap();
         let ingest = Ingest::new(StreamId(1), 1, far.now);
@@ -79,7 +79,7 @@ impl Pair {
         }
         for bytes in out {
             let flow = addresses(FAR, NEAR);
-            self.taker.learn_path(self.far.now, flow, &self.far.config.limits);
+            self.taker.paths.learn(self.far.now, flow, &self.far.config.limits);
             self.taker.receive(&self.far.ctx(), flow, &bytes, &mut self.facts);
         }
         for bytes in back {
@@ -161,17 +161,17 @@ fn a_peer_is_heard_from_so_many_addresses_and_gives_the_oldest_up_for_one_more()
     let flow = |port| Flow { local: ([0; 4], FAR).into(), remote: ([10, 0, 0, 1], port).into() };
     let start = pair.far.now;
     let mut learn = |after, port| {
-        pair.taker.learn_path(start + after * SECOND, flow(port), &limits).map(|gone| gone.remote)
+        pair.taker.paths.learn(start + after * SECOND, flow(port), &limits).map(|gone| gone.remote)
     };
     assert_eq!(learn(1, 1), None);
     assert_eq!(learn(2, 2), None);
     assert_eq!(learn(3, 1), None, "a known one is heard again");
     assert_eq!(learn(4, 3), Some(flow(2).remote));
     for (port, after, held) in [(1, 7, true), (1, 8, false), (2, 4, false), (3, 8, true)] {
-        let holds = pair.taker.holds_path(start + after * SECOND, flow(port).remote, &limits);
+        let holds = pair.taker.paths.holds(start + after * SECOND, flow(port).remote, &limits);
         assert_eq!(holds, held, "port {port} after {after} s");
     }
-    assert_eq!(pair.taker.paths().count(), 2);
+    assert_eq!(pair.taker.paths.iter().count(), 2);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn key_frames_come_on_a_timer_where_wished() {
         let mut near = Bench::new();
         let mut far = Bench::with(&properties, None).bounded(limits.clone());
         far.now = near.now;
-        let egress = Egress::new(StreamId(1), &mut near.rng, &near.config.limits);
+        let egress = Egress::new(StreamId(1), &mut near.rng);
         let formats = published(&chromium_publishes(), "opus,vp8");
         let dialed = Peer::dial(&mut near.ctx(), PeerId(1), NEAR, egress, &formats);
         let (mut publisher, offer) = dialed.unwrap();

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::peers::datagrams;
 use super::*;
 use crate::id::ShardId;
 use crate::input::Flow;
 use crate::limits::Limits;
-use crate::media::egress::Written;
+use crate::media::history::History;
 use crate::media::packet::Extensions;
 use crate::media::peer::Fact;
 use crate::media::{Kind, Media, Packet};
@@ -35,15 +34,15 @@ pub(super) struct End {
     pub(super) port: u16,
     /// The port of the shard that it talks to.
     door: u16,
+    /// What it publishes.
+    history: History,
     pub(super) facts: Vec<Fact>,
 }
 
 impl End {
     /// Sends a packet as a browser does, that is without a wait for a key frame.
     pub(super) fn write(&mut self, packet: Packet) {
-        let packet = Packet { entry: true, ..packet };
-        let written = self.peer.write(self.bench.now, &self.bench.config.limits, &packet);
-        assert!(matches!(written, Written::Yes | Written::Entered), "{written:?}");
+        self.history.push(Packet { entry: true, ..packet }, &self.bench.config.limits);
     }
 
     /// What came since the last call.
@@ -78,6 +77,12 @@ impl Stage {
         }
     }
 
+    /// The same on a kernel that takes so many datagrams at once.
+    pub(super) fn with_runs(mut self, segments_max: usize) -> Self {
+        self.send = SendBuffer::new(segments_max);
+        self
+    }
+
     /// A publisher and a viewer of stream 1, connected: peers 1 and 2, ends 0 and 1.
     pub(super) fn of_two(limits: Limits) -> Self {
         let mut stage = Self::new(limits);
@@ -99,14 +104,14 @@ impl Stage {
     /// Adds the end of a publisher of stream 1.
     pub(super) fn publish(&mut self, peer: u64) {
         let (mut bench, port) = self.far_bench();
-        let egress = Egress::new(StreamId(1), &mut bench.rng, &bench.config.limits);
+        let egress = Egress::new(StreamId(1), &mut bench.rng);
         let dialed = Peer::dial(&mut bench.ctx(), PeerId(1), port, egress, &formats());
         let (mut far, offer) = dialed.unwrap();
         let (peer, stream) = (PeerId(peer), StreamId(1));
         self.handle(ToMedia::AcceptIngest { peer, stream, run: 1, offer });
         let ToNode::Answered { outcome, .. } = self.told() else { panic!() };
         far.take_answer(&bench.ctx(), &outcome.unwrap().sdp).unwrap();
-        self.ends.push(End { bench, peer: far, port, door: PORT, facts: Vec::new() });
+        self.add_end(bench, far, port, PORT);
     }
 
     /// Adds the end of a viewer of stream 1, one that the shard dials.
@@ -125,7 +130,12 @@ impl Stage {
             Peer::accept_ingest(&mut bench.ctx(), PeerId(1), &outcome.unwrap(), port, ingest);
         let Accepted { peer: far, answer: sdp, .. } = accepted.unwrap();
         self.handle(ToMedia::TakeAnswer { peer, sdp });
-        self.ends.push(End { bench, peer: far, port, door: DIAL_PORT, facts: Vec::new() });
+        self.add_end(bench, far, port, DIAL_PORT);
+    }
+
+    fn add_end(&mut self, bench: Bench, peer: Peer, port: u16, door: u16) {
+        let (history, facts) = (History::default(), Vec::new());
+        self.ends.push(End { bench, peer, port, door, history, facts });
     }
 
     fn far_bench(&self) -> (Bench, u16) {
@@ -177,8 +187,10 @@ impl Stage {
     fn carry_in(&mut self) {
         for end in &mut self.ends {
             let flow = Flow { local: address(end.door), remote: address(end.port) };
-            for bytes in datagrams(&mut end.peer, end.bench.now) {
-                self.media.handle_datagrams(&mut self.bench.ctx(), flow, &bytes, bytes.len());
+            let End { bench, peer, history, .. } = end;
+            while let Some(run) = peer.next_run(&bench.ctx(), Some(history), &mut self.send) {
+                let bytes = self.send.bytes.get(..run.len).unwrap();
+                self.media.handle_datagrams(&mut self.bench.ctx(), flow, bytes, run.segment);
             }
         }
     }
@@ -195,8 +207,9 @@ impl Stage {
             let to = self.ends.iter_mut().find(|end| address(end.port) == transmit.flow.remote);
             let Some(end) = to else { continue };
             let flow = Flow { local: address(end.port), remote: address(end.door) };
-            let bytes = self.send.run(&transmit);
-            end.peer.receive(&end.bench.ctx(), flow, bytes, &mut end.facts);
+            for bytes in self.send.run(&transmit).chunks(transmit.segment) {
+                end.peer.receive(&end.bench.ctx(), flow, bytes, &mut end.facts);
+            }
         }
         while let Some(message) = self.bench.out.pop_to_self() {
             if let Message::Node(ToNode::Failed { peer, fault }) = message {

@@ -85,5 +85,5 @@ fn nothing_is_kept_of_those_who_are_gone() {
     stage.handle(ToMedia::Unsubscribe { stream: StreamId(1), to: HOME });
     let media = &stage.media;
     assert_eq!((media.peers.len(), media.by_id.len(), media.by_path.len()), (0, 0, 0));
-    assert_eq!((media.streams.len(), media.dirty.len(), media.timers.len()), (0, 0, 0));
+    assert_eq!((media.streams.len(), media.turns.is_empty(), media.timers.len()), (0, true, 0));
 }
