@@ -43,7 +43,9 @@ fn the_floor_and_a_server_are_measured_alike() {
     within("/floor/3/reports_per_second_and_viewer", 0.85 * 21.0, 1.15 * 21.0);
     within("/floor/3/packets_per_run", 2.0, 10.0);
     within("/floor_ns_per_packet", of("/floor/3/cpu_ns_per_packet"), f64::MAX);
-    within("/mio/3/rss_kb_per_viewer", 1.0, 100_000.0);
+    within("/mio/3/rss_kb", 1_000.0, 1_000_000.0);
+    // Three viewers may find room in memory that the server has anyway.
+    within("/mio/3/rss_kb_per_viewer", 0.0, 100_000.0);
     within("/mio/3/joins_per_second", 0.1, 1_000.0);
     within("/mio/3/ratio_to_floor", 0.1, 1_000.0);
 

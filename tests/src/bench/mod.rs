@@ -13,7 +13,6 @@ mod outcome;
 mod table;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -133,7 +132,7 @@ impl Contender {
     fn measure(&self, cores: Cores, plan: &Plan, load: load::Plan) -> Result<Taken, String> {
         match self {
             Self::Floor => {
-                let mut command = Command::new(&plan.floor);
+                let mut command = process::in_session(&plan.floor);
                 let start = || Floor::start(command.arg("--floor"), plan.profile);
                 let mut floor = cores.start(start)?;
                 let report = load::run_floor(&load, &mut floor, |_| {})?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use distributary_tests::bench::{Contender, Cores, Outcome, Peer, Plan};
 use distributary_tests::load::{Profile, floor};
-use distributary_tests::process::Runtime;
+use distributary_tests::process::{self, Runtime};
 
 /// Measures CPU for each forwarded packet, loss, delay, memory and joins of a floor, of both of our
 /// servers and of others, in turns, under the same load and each alone on the same core.
@@ -70,6 +70,9 @@ struct Arguments {
     /// Is the floor's process, as told by stdin
     #[arg(long, hide = true, exclusive = true)]
     floor: bool,
+    /// Has a session of its own already
+    #[arg(long, hide = true)]
+    in_session: bool,
 }
 
 fn main() -> ExitCode {
@@ -84,7 +87,23 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if !arguments.in_session {
+        return in_session(&plan.floor);
+    }
     exit(measure(&plan, arguments.json, arguments.out.as_deref()))
+}
+
+/// Runs this program again in a session of its own, so that nothing else that runs in the one at
+/// hand takes time from the viewers.
+fn in_session(program: &Path) -> ExitCode {
+    let mut command = process::in_session(program);
+    match command.args(std::env::args_os().skip(1)).arg("--in-session").status() {
+        Ok(status) => status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(error) => exit(Err(format!("{}: {error}", command.get_program().display()))),
+    }
 }
 
 fn exit(result: Result<bool, String>) -> ExitCode {
