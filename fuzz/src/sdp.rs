@@ -149,9 +149,7 @@ fn fits(answer: &str, offer: &str) {
     assert!(answer.starts_with("v=0\r\n") && answer.ends_with("\r\n"), "{answer:?}");
     for line in answer.trim_end_matches("\r\n").split("\r\n") {
         let typed = matches!(line.as_bytes(), [b'a'..=b'z', b'=', ..]);
-        // What the m-line of a section says that is refused is the offer's own.
-        let sound = line.starts_with("m=") || !line.contains('\0');
-        assert!(typed && sound && !line.contains(['\r', '\n']), "{line:?} in {answer:?}");
+        assert!(typed && !line.contains(char::is_control), "{line:?} in {answer:?}");
     }
     assert_eq!(kinds(answer), kinds(offer), "{answer}");
 }

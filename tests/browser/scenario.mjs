@@ -9,7 +9,7 @@ import { OUTCOME } from './paths.mjs';
 import { firstFrameAt, proveMedia } from './proof.mjs';
 import { Server } from './server.mjs';
 
-const TWO_WAY = 'two_way_streaming/two_way_streaming.html';
+export const TWO_WAY = 'two_way_streaming/two_way_streaming.html';
 const PLAYER = 'embed_player/player.html';
 
 const STREAM = 'cam';
@@ -93,19 +93,19 @@ export function scenarioName({ runtime, pages, codec, publisher, viewer, tls, la
   return [...parts, ...(tls ? ['tls'] : []), ...(label ? [label] : [])].join('-').toLowerCase();
 }
 
-async function connect(page, url) {
+export async function connect(page, url) {
   await page.fill('#urlServer', url);
   await page.click('#connectBtn');
   await page.shows('#connectStatus', 'ESTABLISHED', SESSION_MS);
 }
 
-async function publish(page) {
+export async function publish(page) {
   await page.fill('#publishStream', STREAM);
   await page.click('#publishBtn');
   await page.shows('#publishStatus', 'PUBLISHING', STATUS_MS);
 }
 
-async function play(page) {
+export async function play(page) {
   const since = await page.mark();
   await page.fill('#playStream', STREAM);
   await page.click('#playBtn');
@@ -188,8 +188,8 @@ async function balancerNames(origin, edge) {
   }
 }
 
-// What a scenario has opened, and the folder where it leaves its traces.
-class Stage {
+/** What a scenario has opened, and the folder where it leaves its traces. */
+export class Stage {
   #test;
   #pages = new Map();
   #servers = [];

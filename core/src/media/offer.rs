@@ -73,6 +73,10 @@ impl<'a> Offer<'a> {
         let mut session = Vec::new();
         let mut sections: Vec<Section<'a>> = Vec::new();
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            // Answers repeat words of offers, and there is no word with such a character.
+            if line.contains(|c: char| c.is_control() && c != '\t') {
+                return Err(OfferFault::Malformed("it has control characters"));
+            }
             if let Some(media) = line.strip_prefix("m=") {
                 sections.push(Section::new(media, line));
             } else if let Some(section) = sections.last_mut() {

@@ -32,8 +32,8 @@ pub enum Srtp {
     Unchecked,
     /// The real ciphers, keyed by the simulated handshake: just as repeatable, but slower.
     Real,
-    /// Nothing simulated: DTLS as str0m has it, too. Signatures differ in length from run to run,
-    /// and with them the datagrams.
+    /// Nothing simulated: nodes have the cryptography that they are shipped with, browsers str0m's.
+    /// Signatures differ in length from run to run, and with them the datagrams.
     Stock,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Srtp {
     }
 }
 
-/// The provider that simulated browsers and nodes share.
+/// The provider of simulated browsers.
 pub fn provider(srtp: Srtp) -> Arc<CryptoProvider> {
     let stock = str0m::crypto::from_feature_flags();
     let null = |checks| CryptoProvider {
@@ -66,6 +66,14 @@ pub fn provider(srtp: Srtp) -> Arc<CryptoProvider> {
         Srtp::Real => CryptoProvider { dtls_provider: &SimDtls, ..stock },
         Srtp::Stock => stock,
     })
+}
+
+/// The provider of simulated nodes, which share all that is simulated with the browsers.
+pub(super) fn node_provider(srtp: Srtp) -> Arc<CryptoProvider> {
+    match srtp {
+        Srtp::Null | Srtp::Unchecked | Srtp::Real => provider(srtp),
+        Srtp::Stock => Arc::new(distributary_core::crypto_provider()),
+    }
 }
 
 /// The certificate of a node, different for each `owner`, under what protects its media.

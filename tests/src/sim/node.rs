@@ -199,7 +199,7 @@ fn config(plan: &Plan, ip: IpAddr) -> Config {
         tls: tls(),
         link_roots: Vec::new(),
         dtls: crypto::identity(plan.srtp, fnv1a(&[plan.name.as_bytes()])),
-        crypto: crypto::provider(plan.srtp),
+        crypto: crypto::node_provider(plan.srtp),
         pages: Pages::default(),
         limits: plan.limits.clone(),
     }

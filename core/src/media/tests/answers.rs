@@ -158,6 +158,21 @@ fn odd_spaces_in_a_media_line_do_not_come_back() {
     }
 }
 
+/// A section that is rejected is answered in its own words.
+#[test]
+fn no_control_character_comes_back_from_anywhere_in_an_offer() {
+    let good = offer(&[OPUS, VP8, "m=text 9 RTP/AVP 98 99\na=rtpmap:98 t140/1000"]);
+    let spots = good.char_indices().filter(|(_, c)| !c.is_control());
+    for (at, control) in spots.flat_map(|(at, _)| [(at, "\t"), (at, "\r"), (at, "\u{e}")]) {
+        let mut text = good.clone();
+        text.replace_range(at..=at, control);
+        if let Ok(accepted) = answer_publisher(&text, "opus,vp8") {
+            let words = accepted.answer.replace("\r\n", "");
+            assert!(!words.contains(char::is_control), "{text:?}: {words:?}");
+        }
+    }
+}
+
 /// Each section may bring a transport of its own; BUNDLE takes that of the first one accepted
 /// (RFC 9143, section 7.3).
 #[test]

@@ -232,6 +232,8 @@ fn what_lacks_something_is_named() {
         (good.replace("a=ice-ufrag", "a=x"), "it has no ICE user name fragment and password"),
         (good.replace("a=ice-pwd", "a=x"), "it has no ICE user name fragment and password"),
         (good.replace("a=fingerprint", "a=x"), "it has no SHA-256 fingerprint"),
+        (good.replace("m=audio", "m=\u{e}udio"), "it has control characters"),
+        (good.replace("a=mid:", "a=mid:\r"), "it has control characters"),
     ] {
         assert_eq!(Offer::parse(&bad).unwrap_err(), OfferFault::Malformed(why));
     }
