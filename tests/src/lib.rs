@@ -1,6 +1,7 @@
 //! What Distributary's tests are made of: a stand-in for browsers, a simulated network to put it
 //! in, and real processes to point it at, and to measure.
 
+pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod figures;

@@ -2,6 +2,7 @@
 //! ready.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ impl Runtime {
 pub struct Server {
     runtime: Runtime,
     options: Vec<String>,
+    quiet: bool,
     child: Child,
     folder: PathBuf,
     ready: BTreeMap<String, String>,
@@ -58,11 +60,17 @@ impl Server {
         properties: &str,
         balancing: Option<&str>,
     ) -> Result<Self, String> {
-        let properties = format!(
-            "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=0\nwss.port=off\nhttp.port=0\n\
-             https.port=off\npage.port=off\nmedia_port_from=0\n{properties}\n",
-        );
-        Self::start_from(runtime, &properties, balancing, &[])
+        Self::start_from(runtime, &on_loopback(properties), balancing, &[])
+    }
+
+    /// The same with these options, and logging no more than it does by itself: what a test reads
+    /// from the log costs time. It has a session of its own, see [`in_session`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_quiet(runtime: Runtime, options: &[&str]) -> Result<Self, String> {
+        Self::launch(runtime, &on_loopback(""), None, options, true)
     }
 
     /// Starts a server with these options, on what the whole of `flashphoner.properties` says.
@@ -76,6 +84,16 @@ impl Server {
         balancing: Option<&str>,
         options: &[&str],
     ) -> Result<Self, String> {
+        Self::launch(runtime, properties, balancing, options, false)
+    }
+
+    fn launch(
+        runtime: Runtime,
+        properties: &str,
+        balancing: Option<&str>,
+        options: &[&str],
+        quiet: bool,
+    ) -> Result<Self, String> {
         let folder = new_folder().map_err(|error| error.to_string())?;
         let text = format!("load_balancing_enabled={}\n{properties}", balancing.is_some());
         let wrote = fs::write(folder.join("flashphoner.properties"), text).and_then(|()| {
@@ -83,8 +101,9 @@ impl Server {
         });
         wrote.map_err(|error| format!("{}: {error}", folder.display()))?;
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = spawn(runtime, &folder, &options)?;
-        let mut server = Self { runtime, options, child, folder, ready: BTreeMap::new() };
+        let child = spawn(runtime, &folder, &options, quiet)?;
+        let ready = BTreeMap::new();
+        let mut server = Self { runtime, options, quiet, child, folder, ready };
         server.get_ready(|| std::thread::sleep(LOOK))?;
         Ok(server)
     }
@@ -103,7 +122,7 @@ impl Server {
     ///
     /// As for [`Server::start`].
     pub fn start_again(&mut self, meanwhile: impl FnMut()) -> Result<(), String> {
-        self.child = spawn(self.runtime, &self.folder, &self.options)?;
+        self.child = spawn(self.runtime, &self.folder, &self.options, self.quiet)?;
         self.get_ready(meanwhile)
     }
 
@@ -197,18 +216,51 @@ impl Drop for Server {
     }
 }
 
-fn spawn(runtime: Runtime, folder: &Path, options: &[String]) -> Result<Child, String> {
+/// Properties of a server on free ports of 127.0.0.1.
+fn on_loopback(properties: &str) -> String {
+    format!(
+        "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=0\nwss.port=off\nhttp.port=0\n\
+         https.port=off\npage.port=off\nmedia_port_from=0\n{properties}\n",
+    )
+}
+
+fn spawn(
+    runtime: Runtime,
+    folder: &Path,
+    options: &[String],
+    quiet: bool,
+) -> Result<Child, String> {
     let log = File::options().create(true).append(true).open(folder.join("log"));
-    Command::new(binary(runtime)?)
+    let program = binary(runtime)?;
+    let (mut command, filter) = if quiet {
+        (in_session(program), "info".to_owned())
+    } else {
+        (Command::new(program), filter())
+    };
+    command
         .arg("--config")
         .arg(folder)
         .args(options)
-        .env("RUST_LOG", filter())
+        .env("RUST_LOG", filter)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.map_err(|error| error.to_string())?)
         .spawn()
-        .map_err(|error| format!("{}: {error}", runtime.package()))
+        .map_err(|error| {
+            format!("{}: {}: {error}", runtime.package(), command.get_program().display())
+        })
+}
+
+/// A command that runs a program in a session of its own, which ends with the thread that starts
+/// it, whatever ends that.
+///
+/// Kernels with autogroups share out time by session (sched(7)): of two threads on two cores, one
+/// would have less of its core because of the other, and both less than somebody else's. A session
+/// of its own hears of no signal from the terminal, hence the end.
+pub fn in_session(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setsid");
+    command.args(["setpriv", "--pdeathsig", "KILL"]).arg(program);
+    command
 }
 
 /// What is logged: everything that shards report, and of the rest what the developer wants.
@@ -262,4 +314,36 @@ fn build(runtime: Runtime) -> Result<PathBuf, String> {
         return Err(String::from_utf8_lossy(&built.stderr).into_owned());
     }
     Ok(folder.join(runtime.package()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// The session of a process, once it is `name`.
+    fn session(pid: u32, name: &str) -> u32 {
+        let end = Instant::now() + START_TIMEOUT;
+        while Instant::now() < end {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            if let Some((_, rest)) = stat.split_once(&format!("({name}) ")) {
+                return rest.split(' ').nth(3).unwrap().parse().unwrap();
+            }
+            std::thread::sleep(LOOK);
+        }
+        panic!("{pid} is not {name}");
+    }
+
+    #[test]
+    fn a_session_ends_with_the_thread_that_started_it() {
+        let start = || {
+            let child = in_session("sleep").arg("60").spawn().unwrap();
+            let session = session(child.id(), "sleep");
+            (child, session)
+        };
+        let (mut child, session) = std::thread::spawn(start).join().unwrap();
+        assert_eq!(session, child.id());
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
 }

@@ -92,6 +92,78 @@ fn everything(runtime: Runtime) {
     std::fs::remove_file(picture).unwrap();
 }
 
+/// Sound is not asked for again, pictures are.
+#[test]
+fn what_viewers_throw_away_they_get_again() {
+    let server = Server::start(Runtime::Mio, "shards=1", None).unwrap();
+    let url = format!("ws://{}", server.addr("ws"));
+    let run = load(&[
+        "--url",
+        &url,
+        "--viewers",
+        "5",
+        "--seconds",
+        "3",
+        "--loss",
+        "4",
+        "--profile",
+        "aes-cm",
+        "--json",
+    ]);
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
+    assert!(run.status.success(), "{report:#}\n{}\n{}", stderr(&run), server.log());
+    assert_eq!(report["srtp"], serde_json::json!({"AES128_CM_SHA1_80": 5}), "{report:#}");
+    let of = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap();
+    // 4 % of 320 packets a second, for more than 3 s.
+    assert!(of("/discarded") > 0.04 * 320.0 * 5.0 * 3.0 / 2.0, "{report:#}");
+    // As many as are video.
+    assert!(of("/feedback/retransmitted") > of("/discarded") / 2.0, "{report:#}");
+    assert!(of("/feedback/nack") > 50.0, "{report:#}");
+    // What is left is sound, 50 packets of 320.
+    assert!((0.001..0.015).contains(&of("/loss")), "{report:#}");
+    assert_eq!(of("/samples/refused"), 0.0, "{report:#}");
+}
+
+#[test]
+fn a_viewer_offers_the_profile_that_it_is_told_to() {
+    let server = Server::start(Runtime::Tokio, "shards=1", None).unwrap();
+    let url = format!("ws://{}", server.addr("ws"));
+    for (profile, agreed) in [("gcm-128", "AEAD_AES_128_GCM"), ("gcm-256", "AEAD_AES_256_GCM")] {
+        let options = ["--url", &url, "--viewers", "2", "--seconds", "1", "--profile", profile];
+        let run = load(&[&options[..], &["--json"]].concat());
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
+        assert!(run.status.success(), "{report:#}\n{}", stderr(&run));
+        assert_eq!(report["srtp"], serde_json::json!({agreed: 2}), "{report:#}");
+        assert_eq!(report["samples"]["refused"], 0, "{report:#}");
+    }
+}
+
+#[test]
+fn viewers_and_publishers_over_tls_believe_the_certificate_that_they_are_told_of() {
+    let server = Server::start(Runtime::Mio, "shards=1\nwss.port=0", None).unwrap();
+    let url = format!("wss://{}", server.addr("wss"));
+    let log = server.log();
+    let (_, rest) = log.split_once("SHA-256 fingerprint of the certificate: ").unwrap();
+    let fingerprint = rest.get(..32 * 3 - 1).unwrap();
+    for trust in [&["--fingerprint", fingerprint][..], &["--insecure"]] {
+        let arguments = ["--url", &url, "--viewers", "3", "--seconds", "1", "--json"];
+        let run = load(&[&arguments[..], trust].concat());
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
+        assert!(run.status.success(), "{trust:?}: {report:#}\n{}", stderr(&run));
+        assert_eq!((&report["joined"], &report["lost"]), (&3.into(), &0.into()), "{report:#}");
+        assert!(report["packets"].as_f64().unwrap() > 300.0, "{report:#}");
+    }
+    let wrong = "5e".repeat(32);
+    let system: &[&str] = &[];
+    for trust in [&["--fingerprint", wrong.as_str()][..], system] {
+        let nobody = ["--url", &url, "--viewers", "2", "--publishers", "0"];
+        let run = load(&[&nobody[..], trust].concat());
+        assert_eq!(run.status.code(), Some(1), "{trust:?}: {}", stderr(&run));
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(said.contains("2: TLS: invalid peer certificate"), "{trust:?}: {said}");
+    }
+}
+
 #[test]
 fn a_server_that_goes_fails_the_run_at_once() {
     let mut server = Server::start(Runtime::Mio, "shards=1", None).unwrap();
@@ -159,7 +231,8 @@ fn a_server_that_is_not_there_is_named() {
     let url = format!("ws://{addr}");
     let run = load(&["--url", &url, "--viewers", "2"]);
     assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
-    assert!(stderr(&run).contains("publisher of load-0: Connection refused"), "{}", stderr(&run));
+    let said = "publisher of load-0: the connection failed: Connection refused";
+    assert!(stderr(&run).contains(said), "{}", stderr(&run));
 
     let run = load(&["--url", &url, "--viewers", "2", "--publishers", "0"]);
     assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
@@ -181,11 +254,16 @@ fn more_viewers_than_there_may_be_descriptors_are_refused() {
 fn wrong_arguments_are_refused() {
     for (wrong, said) in [
         (vec![], "--url"),
-        (vec!["--url", "wss://localhost:8443"], "wss is not built yet"),
-        (vec!["--url", "http://localhost:8088/janus"], "not built yet"),
-        (vec!["--url", "localhost"], "expected ws://HOST:PORT"),
+        (vec!["--url", "localhost"], "expected ws://"),
+        (vec!["--url", "rtp://localhost:5004"], "nobody can play"),
+        (vec!["--url", "janus+http://localhost:8088/janus?id=1"], "--publish-url rtp://"),
+        (vec!["--url", "http://localhost/whep", "--publishers", "2"], "{name}"),
+        (vec!["--url", "wss://localhost", "--fingerprint", "5e"], "32 bytes"),
+        (vec!["--url", "wss://localhost", "--insecure", "--ca", "x"], "cannot be used with"),
         (vec!["--url", "ws://127.0.0.1:1", "--viewers", "0"], "--viewers"),
         (vec!["--url", "ws://127.0.0.1:1", "--sample", "0"], "--sample"),
+        (vec!["--url", "ws://127.0.0.1:1", "--loss", "51"], "--loss"),
+        (vec!["--url", "ws://127.0.0.1:1", "--profile", "gcm"], "no profile is called gcm"),
     ] {
         let run = load(&wrong);
         assert_eq!(run.status.code(), Some(2), "{wrong:?}: {}", stderr(&run));

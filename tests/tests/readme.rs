@@ -28,7 +28,7 @@ fn every_command_works() {
     for line in readme.commands() {
         kinds.insert(run(&line, &folder.0));
     }
-    let expected = ["build", "check", "curl", "demo", "gate", "load", "simulation"];
+    let expected = ["bench", "build", "check", "curl", "demo", "gate", "load", "simulation"];
     assert_eq!(kinds, BTreeSet::from(expected), "a kind of command is not in the README any more");
 }
 
@@ -159,6 +159,7 @@ fn run(line: &str, folder: &Path) -> &'static str {
             assert!(root().join("tests/run").is_file());
             "gate"
         }
+        ["tests/bench"] => bench(),
         ["cargo", "build", "--release", "--package", package] => {
             assert!(runtime(package).is_some(), "{line}");
             "build"
@@ -218,6 +219,15 @@ fn run(line: &str, folder: &Path) -> &'static str {
 
 fn runtime(package: &str) -> Option<Runtime> {
     [Runtime::Mio, Runtime::Tokio].into_iter().find(|runtime| runtime.package() == package)
+}
+
+/// The script tells how it is used; its program has a test of its own, which takes less time.
+fn bench() -> &'static str {
+    let said = Command::new(root().join("tests/bench")).arg("what").output();
+    let said = said.expect("bash is there");
+    assert_eq!(said.status.code(), Some(2), "{}", text(&said.stderr));
+    assert!(text(&said.stderr).contains("tests/bench quick"), "{}", text(&said.stderr));
+    "bench"
 }
 
 /// Loads a server of our own as the reader loads one on this machine, but not as long and not as

@@ -5,29 +5,42 @@
 //! ```
 
 use std::io::{self, IsTerminal, Write};
-use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use distributary_tests::load::{self, Address, Plan, Progress};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use distributary_tests::load::{self, Address, Plan, Profile, Progress, Trust};
 
 /// Plays streams for many viewers at once, with the signaling, ICE, DTLS, SRTP and RTCP of
 /// browsers. Counts every packet, and authenticates and decrypts a sample.
 ///
-/// The exit code is 0 if every viewer had media to the end, 1 if not, 2 for wrong arguments.
+/// Servers are spoken to as their URL says: ws:// and wss:// in the WebSDK's messages, http:// and
+/// https:// by WHEP and WHIP, janus+http:// and janus+https:// by Janus's HTTP API. {name} in a
+/// path is replaced by the stream's name.
 ///
-/// Not built yet: wss, WHEP and WHIP, Janus's HTTP API.
+/// The exit code is 0 if every viewer had media to the end, 1 if not, 2 for wrong arguments.
 #[derive(Parser)]
 #[command(name = "load")]
 struct Arguments {
-    /// Where viewers play, and publishers publish, as ws://HOST:PORT
-    #[arg(long, visible_alias = "edge", value_name = "URL", value_parser = address)]
+    /// Where viewers play, and publishers publish, such as ws://HOST:PORT, http://HOST/{name}/whep
+    /// or janus+http://HOST:8088/janus?id=MOUNTPOINT
+    #[arg(long, visible_alias = "edge", value_name = "URL")]
     url: Address,
-    /// Where publishers publish, if that is another server, such as the origin
-    #[arg(long, visible_alias = "origin", value_name = "URL", value_parser = address)]
+    /// Where publishers publish, if that is another place, such as the origin, http://HOST/whip, or
+    /// rtp://HOST:PORT for bare RTP: pictures to that port, sound two ports further
+    #[arg(long, visible_alias = "origin", value_name = "URL")]
     publish_url: Option<Address>,
+    /// The SHA-256 fingerprint of the certificate that is believed over TLS, and no other is
+    #[arg(long, value_name = "HEX", value_parser = load::fingerprint, group = "trust")]
+    fingerprint: Option<[u8; 32]>,
+    /// A PEM file of the authorities that are believed over TLS; unset: the system's
+    #[arg(long, value_name = "FILE", group = "trust")]
+    ca: Option<PathBuf>,
+    /// Believes any certificate
+    #[arg(long, group = "trust")]
+    insecure: bool,
     /// The streams' name; a number is appended unless --publishers is 0
     #[arg(long, default_value = "load")]
     name: String,
@@ -53,6 +66,16 @@ struct Arguments {
     /// One of so many packets is authenticated and decrypted
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
+    /// Per cent of media and reports that viewers throw away unseen, to ask for what is missing as
+    /// browsers do
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT", value_parser = percent)]
+    loss: f64,
+    /// What decides which of them are thrown away
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What viewers offer of SRTP: any, gcm-128, gcm-256 or aes-cm
+    #[arg(long, default_value = "any", value_parser = Profile::named)]
+    profile: Profile,
     /// A server process on this machine whose CPU and memory are watched; may be given again
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
@@ -64,11 +87,23 @@ struct Arguments {
     plot: Option<PathBuf>,
 }
 
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
+    percent.ok_or_else(|| "expected per cent, from 0 to 50".to_owned())
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let trust = match (arguments.fingerprint, arguments.ca) {
+        (Some(fingerprint), _) => Trust::Fingerprint(fingerprint),
+        (None, Some(file)) => Trust::Authorities(file),
+        (None, None) if arguments.insecure => Trust::Anything,
+        (None, None) => Trust::System,
+    };
     let plan = Plan {
         play: arguments.url,
         publish: arguments.publish_url,
+        trust,
         name: arguments.name,
         viewers: arguments.viewers as usize,
         publishers: arguments.publishers as usize,
@@ -78,7 +113,13 @@ fn main() -> ExitCode {
         patience: Duration::from_secs(arguments.patience),
         sample: arguments.sample,
         pids: arguments.pids,
+        profile: arguments.profile,
+        loss: arguments.loss / 100.0,
+        seed: arguments.seed,
     };
+    if let Some(problem) = plan.problem() {
+        Arguments::command().error(ErrorKind::ValueValidation, problem).exit();
+    }
     match carry_out(&plan, arguments.json, arguments.plot) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -125,26 +166,4 @@ fn bar(progress: Progress, viewers: usize) -> String {
         "#".repeat(done),
         ".".repeat(WIDTH - done),
     )
-}
-
-/// Reads a URL and looks its host up.
-fn address(url: &str) -> Result<Address, String> {
-    let rest = match url.split_once("://") {
-        Some(("ws", rest)) => rest,
-        Some(("wss", _)) => return Err("wss is not built yet; use the server's ws port".into()),
-        Some(("http" | "https", _)) => {
-            return Err("WHEP, WHIP and Janus are not built yet; use ws://HOST:PORT".into());
-        }
-        _ => return Err("expected ws://HOST:PORT".into()),
-    };
-    let (host, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, "/"),
-    };
-    // 80 is what ws:// means without a port (RFC 6455, section 3).
-    let named = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let full = if named { host.to_owned() } else { format!("{host}:80") };
-    let mut found = full.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
-    let socket = found.next().ok_or_else(|| format!("{host} has no address"))?;
-    Ok(Address { host: host.to_owned(), path: path.to_owned(), socket })
 }

@@ -21,14 +21,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use str0m::config::CryptoProvider;
 
-use self::peer::{Birth, Peer};
-
 pub use self::offer::{Engine, Shape};
 pub use self::payload::{Codec, Stamp};
 pub use self::seen::{Packet, Track};
 pub use self::stream::Stream;
 
-pub(crate) use self::peer::configure;
+pub(crate) use self::peer::{Birth, Peer, configure};
 
 /// One UDP datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +78,8 @@ impl Default for Source {
 }
 
 impl Source {
-    fn filler(&self, video: bool) -> u16 {
+    /// Bytes of a packet beyond its headers.
+    pub(crate) fn filler(&self, video: bool) -> u16 {
         if video { self.video_bytes } else { 80 }
     }
 }
@@ -358,6 +357,7 @@ impl Browser {
             source,
             publisher: self.number,
             crypto: self.crypto.clone(),
+            gathered: false,
         };
         let (peer, sdp) = Peer::new(now, birth);
         let stream = Stream::new(name, source.is_some(), shape, peer);
@@ -400,7 +400,7 @@ impl Browser {
             return;
         }
         if let Some(peer) = &mut stream.peer
-            && let Err(problem) = peer.answer(now, sdp)
+            && let Err(problem) = peer.answer_in_page(now, sdp)
         {
             self.complaints.push(format!("the answer for {}: {problem}", stream.name));
         }

@@ -1,7 +1,10 @@
-//! Offers as browsers make them for the WebSDK: no candidates, everything bundled, `actpass`.
+//! Offers as browsers make them: everything bundled, `actpass`, and for the WebSDK no candidates.
 
 mod chromium;
 mod firefox;
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
 
 use str0m::rtp::Extension;
 
@@ -128,6 +131,8 @@ pub(crate) struct Offer<'a> {
     /// As in `a=fingerprint`.
     pub(crate) fingerprint: &'a str,
     pub(crate) id: u64,
+    /// Its address, if the page waited until the browser knew it.
+    pub(crate) candidate: Option<SocketAddr>,
 }
 
 impl Offer<'_> {
@@ -142,10 +147,27 @@ impl Offer<'_> {
         sdp
     }
 
+    /// Candidates belong to the m-line that all others are bundled with.
+    fn write_candidate(&self, sdp: &mut String, mid: usize) -> fmt::Result {
+        match self.candidate.filter(|_| mid == 0) {
+            Some(at) => write!(sdp, "a={}\r\n", host_candidate(at)),
+            None => Ok(()),
+        }
+    }
+
     fn mids(&self) -> String {
         let mids: Vec<String> = (0..self.shape.lines.len()).map(|mid| mid.to_string()).collect();
         mids.join(" ")
     }
+}
+
+/// A candidate as Chromium writes it.
+pub(crate) fn host_candidate(at: SocketAddr) -> String {
+    format!(
+        "candidate:1 1 udp 2122260223 {} {} typ host generation 0 network-id 1",
+        at.ip(),
+        at.port()
+    )
 }
 
 fn is_video(codecs: &[Codec]) -> bool {

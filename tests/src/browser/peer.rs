@@ -22,7 +22,7 @@ use super::{Datagram, Source};
 const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     rtc: Box<Rtc>,
     clock: Instant,
     local: SocketAddr,
@@ -34,11 +34,11 @@ pub(super) struct Peer {
     sending: Vec<Sending>,
     rtc_due: Instant,
     ask_due: Option<Instant>,
-    pub(super) connected_at: Option<Instant>,
-    pub(super) lost: bool,
-    pub(super) key_frame_requests: Vec<Instant>,
+    pub(crate) connected_at: Option<Instant>,
+    pub(crate) lost: bool,
+    pub(crate) key_frame_requests: Vec<Instant>,
     pub(super) tracks: BTreeMap<usize, Track>,
-    pub(super) outgoing: VecDeque<Datagram>,
+    pub(crate) outgoing: VecDeque<Datagram>,
 }
 
 /// A track on its way out.
@@ -56,19 +56,21 @@ struct Sending {
 }
 
 /// What a new peer is made of.
-pub(super) struct Birth {
-    pub(super) clock: Instant,
-    pub(super) local: SocketAddr,
-    pub(super) shape: Shape,
+pub(crate) struct Birth {
+    pub(crate) clock: Instant,
+    pub(crate) local: SocketAddr,
+    pub(crate) shape: Shape,
     /// What to send; `None` plays.
-    pub(super) source: Option<Source>,
-    pub(super) publisher: u32,
-    pub(super) crypto: Arc<CryptoProvider>,
+    pub(crate) source: Option<Source>,
+    pub(crate) publisher: u32,
+    pub(crate) crypto: Arc<CryptoProvider>,
+    /// Whether the offer names the address, as one of a page does that waited for it.
+    pub(crate) gathered: bool,
 }
 
 impl Peer {
     /// Makes a peer and its offer.
-    pub(super) fn new(now: Instant, birth: Birth) -> (Self, String) {
+    pub(crate) fn new(now: Instant, birth: Birth) -> (Self, String) {
         let mut rtc = configure(&birth.shape, birth.crypto).build(now);
         let publishing = birth.source.is_some();
         let mut ssrcs = Vec::new();
@@ -94,6 +96,7 @@ impl Peer {
             password: &credentials.pass,
             fingerprint: &api.local_dtls_fingerprint().to_string(),
             id: fastrand::u64(..) >> 1,
+            candidate: birth.gathered.then_some(birth.local),
         }
         .text();
         let peer = Self {
@@ -117,9 +120,17 @@ impl Peer {
         (peer, offer)
     }
 
+    /// `setRemoteDescription` with the answer, in a page of the SDK.
+    pub(super) fn answer_in_page(&mut self, now: Instant, sdp: &str) -> Result<(), String> {
+        self.agree(now, Answer::read_in_page(sdp, &self.shape, self.publishing)?)
+    }
+
     /// `setRemoteDescription` with the answer.
-    pub(super) fn answer(&mut self, now: Instant, sdp: &str) -> Result<(), String> {
-        let answer = Answer::read(sdp, &self.shape, self.publishing)?;
+    pub(crate) fn answer(&mut self, now: Instant, sdp: &str) -> Result<(), String> {
+        self.agree(now, Answer::read(sdp, &self.shape, self.publishing)?)
+    }
+
+    fn agree(&mut self, now: Instant, answer: Answer) -> Result<(), String> {
         let host = Candidate::host(self.local, "udp").map_err(|e| e.to_string())?;
         self.rtc.add_local_candidate(host);
         for candidate in answer.candidates {
@@ -151,7 +162,7 @@ impl Peer {
         Ok(())
     }
 
-    pub(super) fn datagram(&mut self, now: Instant, remote: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn datagram(&mut self, now: Instant, remote: SocketAddr, bytes: &[u8]) {
         // What is no STUN, DTLS, RTP or RTCP is dropped, as a socket's reader would.
         if let Ok(receive) = Receive::new(Protocol::Udp, remote, self.local, bytes) {
             let input = Input::Receive(now, receive);
@@ -166,7 +177,7 @@ impl Peer {
         self.local == local
     }
 
-    pub(super) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         if self.lost {
             return self.rtc_due;
         }
@@ -178,7 +189,7 @@ impl Peer {
     }
 
     /// Does everything that is due.
-    pub(super) fn advance(&mut self, now: Instant) {
+    pub(crate) fn advance(&mut self, now: Instant) {
         if self.connected_at.is_some() && !self.lost {
             for at in 0..self.sending.len() {
                 self.send_due(now, at);
@@ -207,7 +218,7 @@ impl Peer {
     }
 
     /// `close()`: what is left to say goes out, nothing comes in any more.
-    pub(super) fn close(&mut self, now: Instant) {
+    pub(crate) fn close(&mut self, now: Instant) {
         // A peer that never got up has nobody to say goodbye to.
         let _ = self.rtc.close();
         self.drain(now);

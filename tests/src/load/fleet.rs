@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::connection::complaint;
 use super::tally::Tally;
 use super::track::Count;
 use super::transport;
-use super::viewer::{Ground, Intake, Ticket, Viewer, complaint};
+use super::viewer::{Ground, Intake, Seat, Ticket, Viewer};
 
 const EVENTS_A_TURN: usize = 1_024;
 /// Viewers that are called for what is due before sockets are looked at again.
 const CALLS_A_TURN: usize = 1_024;
+/// How long a server may take to hear that everybody leaves.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Viewers.
 #[derive(Debug)]
@@ -55,9 +58,18 @@ impl Fleet {
 
     /// Lets one more viewer come.
     pub(super) fn open(&mut self, ticket: &Ticket) {
+        self.take(|ground, token| Viewer::open(ground, ticket, token));
+    }
+
+    /// Seats one more viewer.
+    pub(super) fn seat(&mut self, seat: Seat) {
+        self.take(|ground, token| Viewer::seat(ground, seat, token));
+    }
+
+    fn take(&mut self, make: impl FnOnce(&Ground<'_>, Token) -> io::Result<Viewer>) {
         let index = self.viewers.len();
         let ground = ground(self.clock, &self.poll, &self.kind, &mut self.tally);
-        match Viewer::open(&ground, ticket, Token(2 * index)) {
+        match make(&ground, Token(2 * index)) {
             Ok(viewer) => {
                 self.calls.push(Reverse((viewer.due, index)));
                 self.viewers.push(viewer);
@@ -156,17 +168,39 @@ impl Fleet {
 
     /// Packets that came, but found no room in the viewers' sockets, as far as the kernel tells.
     pub(super) fn dropped(&self) -> u64 {
-        let ports: BTreeSet<u16> = self.viewers.iter().filter_map(Viewer::media_port).collect();
+        let ports: BTreeSet<u16> = self.media_ports().into_iter().collect();
         let tables = ["/proc/net/udp", "/proc/net/udp6"];
         let tables = tables.iter().filter_map(|table| std::fs::read_to_string(table).ok());
         tables.map(|table| dropped(&table, &ports)).sum()
     }
 
-    /// Lets everybody leave.
-    pub(super) fn leave(&mut self) {
-        for viewer in self.viewers.iter_mut().filter(|viewer| viewer.ending.is_none()) {
-            viewer.leave();
+    /// The SRTP profiles that viewers agreed on, and how many viewers each.
+    pub(super) fn profiles(&self) -> BTreeMap<String, usize> {
+        let mut profiles = BTreeMap::new();
+        for receiver in self.viewers.iter().filter_map(Viewer::receiver) {
+            *profiles.entry(format!("{:?}", receiver.profile())).or_default() += 1;
         }
+        profiles
+    }
+
+    /// The ports of all viewers' UDP sockets.
+    pub(super) fn media_ports(&self) -> Vec<u16> {
+        self.viewers.iter().filter_map(Viewer::media_port).collect()
+    }
+
+    /// Lets everybody leave.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        let ground = ground(self.clock, &self.poll, &self.kind, &mut self.tally);
+        for viewer in self.viewers.iter_mut().filter(|viewer| viewer.ending.is_none()) {
+            viewer.leave(&ground);
+        }
+        // Nothing but goodbyes is due.
+        self.calls.clear();
+        let end = Instant::now() + FAREWELL;
+        while !self.viewers.iter_mut().all(Viewer::be_gone) && Instant::now() < end {
+            self.turn(end)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,21 +2,31 @@
 //! that it cannot: signaling, ICE, DTLS, SRTP and the reports of a browser, but no decoder, and a
 //! look into a sample of the packets only. All are counted.
 //!
+//! How a viewer is spoken to differs from server to server (`signaling`), and nothing else does.
+//!
 //! str0m does ICE and DTLS and never sees media. What a viewer does with a packet is this module's
 //! own, and shares nothing with core, which it judges.
 
+mod address;
+mod connection;
 mod fleet;
+pub mod floor;
+mod invitation;
 mod keys;
-mod plot;
+pub(crate) mod plot;
+mod profiles;
+mod publisher;
 mod publishers;
 mod quantiles;
 mod receiver;
 mod report;
 mod rtcp;
 mod rtp;
+mod rtp_source;
 mod signaling;
 mod srtp;
 mod tally;
+mod tls;
 mod track;
 mod transport;
 mod viewer;
@@ -24,10 +34,12 @@ mod viewer;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::connection::Server;
 use self::fleet::Fleet;
+use self::floor::Floor;
 use self::publishers::Publishers;
 use self::quantiles::Quantiles;
 use self::receiver::Scrutiny;
@@ -35,7 +47,10 @@ use self::viewer::Ticket;
 use crate::browser::{Codec, Shape};
 use crate::figures::{Usage, Used, resident_kib};
 
+pub use address::{Address, Protocol};
+pub use profiles::Profile;
 pub use report::{Process, Report};
+pub use tls::{Trust, fingerprint};
 
 /// What joins leave to be done is not looked at.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -47,24 +62,15 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const DESCRIPTORS: u64 = 2;
 const DESCRIPTORS_BESIDE: u64 = 64;
 
-/// Where a server takes WebSockets.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Address {
-    /// As in the URL.
-    pub host: String,
-    /// What follows the host in the URL.
-    pub path: String,
-    /// Where that is.
-    pub socket: SocketAddr,
-}
-
 /// What is to be done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
     /// Where viewers play.
     pub play: Address,
     /// Where publishers publish, if not there.
     pub publish: Option<Address>,
+    /// Whom to believe that they are these servers.
+    pub trust: Trust,
     /// The streams' name, which gets a number appended when there are publishers of our own.
     pub name: String,
     /// How many viewers; they share the streams evenly.
@@ -83,6 +89,12 @@ pub struct Plan {
     pub sample: u32,
     /// Server processes that are watched.
     pub pids: Vec<u32>,
+    /// What viewers offer of SRTP.
+    pub profile: Profile,
+    /// The share of media and reports that viewers throw away unseen, and then ask for again.
+    pub loss: f64,
+    /// What decides which of them are thrown away.
+    pub seed: u64,
 }
 
 /// How far a run has come.
@@ -104,18 +116,24 @@ pub struct Progress {
 ///
 /// # Errors
 ///
-/// In one sentence, if it could not even be tried.
+/// In one sentence, if it could not even be tried, or makes no sense.
 pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String> {
+    if let Some(problem) = plan.problem() {
+        return Err(problem);
+    }
     make_room(plan.viewers)?;
     let clock = Instant::now();
-    let shape = Shape::audio_video().only(Codec::H264);
+    let shape = shape();
     let names: Vec<String> = match plan.publishers {
         0 => vec![plan.name.clone()],
         all => (0..all).map(|number| format!("{}-{number}", plan.name)).collect(),
     };
-    let before = watch(&plan.pids)?;
+    let server = Server::new(&plan.play, &plan.trust)?;
     let publishers = if plan.publishers > 0 {
-        let at = plan.publish.as_ref().unwrap_or(&plan.play).socket;
+        let at = match &plan.publish {
+            Some(publish) => Server::new(publish, &plan.trust)?,
+            None => Arc::clone(&server),
+        };
         let source = publishers::source(plan.bitrate);
         Some(Publishers::start(at, clock, names.clone(), shape.clone(), source)?)
     } else {
@@ -124,15 +142,54 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Report, String
     if plan.publish.is_some() {
         std::thread::sleep(PUSH);
     }
-    let kind = transport::Kind::new(shape);
-    let fleet = Fleet::new(clock, kind).map_err(|error| error.to_string())?;
-    let run = Run { plan, names, before, publishers, fleet, progress, looked: clock };
+    let before = watch(&plan.pids)?;
+    let fleet = fleet(plan, clock)?;
+    let far = Far::Server(server);
+    let run = Run { plan, far, names, before, publishers, fleet, progress, looked: clock };
     run.report()
+}
+
+/// The same without a server: what the viewers get is what `floor` sends, which ends with it.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_floor(
+    plan: &Plan,
+    floor: &mut Floor,
+    progress: impl FnMut(Progress),
+) -> Result<Report, String> {
+    make_room(plan.viewers)?;
+    let clock = Instant::now();
+    let pids = vec![floor.pid()];
+    let plan = &Plan { pids, loss: 0.0, joins_per_second: u32::MAX, ..plan.clone() };
+    let before = watch(&plan.pids)?;
+    let fleet = fleet(plan, clock)?;
+    let (names, publishers, far) = (Vec::new(), None, Far::Floor(floor));
+    let run = Run { plan, far, names, before, publishers, fleet, progress, looked: clock };
+    run.report()
+}
+
+/// What publishers send and viewers want.
+fn shape() -> Shape {
+    Shape::audio_video().only(Codec::H264)
+}
+
+fn fleet(plan: &Plan, clock: Instant) -> Result<Fleet, String> {
+    let kind = transport::Kind::new(shape(), plan.profile);
+    Fleet::new(clock, kind).map_err(|error| error.to_string())
+}
+
+/// From whom viewers have what they get.
+enum Far<'p> {
+    Server(Arc<Server>),
+    Floor(&'p mut Floor),
 }
 
 /// A run that is under way.
 struct Run<'p, P> {
     plan: &'p Plan,
+    far: Far<'p>,
     names: Vec<String>,
     before: Vec<Watched>,
     publishers: Option<Publishers>,
@@ -156,10 +213,30 @@ struct Watched {
     kib: u64,
 }
 
+impl Plan {
+    /// Why it makes no sense, if it does not.
+    pub fn problem(&self) -> Option<String> {
+        let publish = self.publish.as_ref().unwrap_or(&self.play);
+        let apart = [&self.play, publish].iter().all(|it| it.tells_streams_apart());
+        if self.play.protocol == Protocol::Rtp {
+            Some("nobody can play from rtp://".to_owned())
+        } else if self.publishers > 0 && matches!(publish.protocol, Protocol::Janus { .. }) {
+            let what = "nobody publishes by Janus's HTTP API; --publish-url rtp://HOST:PORT \
+                        feeds a mountpoint, and --publishers 0 leaves that to others";
+            Some(what.to_owned())
+        } else if self.publishers > 1 && !apart {
+            Some("several publishers need {name} in each URL, or ws://".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
 impl<P: FnMut(Progress)> Run<'_, P> {
     fn report(mut self) -> Result<Report, String> {
         let began = self.fleet.at();
         let mut problem = self.join()?;
+        let (all_in, forwarded) = (watch(&self.plan.pids).unwrap_or_default(), self.packets());
         if problem.is_none() {
             problem = self.pass("settling", SETTLE)?;
         }
@@ -181,7 +258,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             problem = self.pass("waiting for the last", SETTLE)?;
         }
         let endings = self.fleet.endings();
-        self.fleet.leave();
+        self.fleet.leave().map_err(|error| error.to_string())?;
         let key_frame_requests = self.publishers.take().map_or(0, Publishers::end);
         Ok(Report {
             viewers: self.plan.viewers,
@@ -199,7 +276,8 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             thread,
             packets,
             dropped,
-            processes: processes(&self.before, &before, &after),
+            processes: processes([&self.before, &all_in, &before, &after], forwarded),
+            profiles: self.fleet.profiles(),
             key_frame_requests,
             problem,
             tally: self.fleet.tally,
@@ -214,9 +292,13 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         loop {
             let now = Instant::now();
             while opened < self.plan.viewers && begin + pace * number(opened) <= now {
-                let ticket = self.ticket(opened);
-                self.fleet.open(&ticket);
+                self.admit(opened);
                 opened += 1;
+                if opened == self.plan.viewers
+                    && let Far::Floor(floor) = &mut self.far
+                {
+                    floor.begin(self.fleet.at(), &self.fleet.media_ports())?;
+                }
             }
             let next = begin + pace * number(opened);
             let looked = now + PROGRESS_INTERVAL;
@@ -232,16 +314,25 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         }
     }
 
-    fn ticket(&self, index: usize) -> Ticket {
-        let stream = index % self.names.len().max(1);
-        let ours = (self.plan.publishers > 0).then(|| publishers::FIRST + number(stream));
-        Ticket {
-            server: self.plan.play.socket,
-            host: self.plan.play.host.clone(),
-            path: self.plan.play.path.clone(),
-            stream: self.names.get(stream).cloned().unwrap_or_default(),
-            scrutiny: Scrutiny { publisher: ours, sample: self.plan.sample.max(1) },
-            patience: self.plan.patience,
+    fn admit(&mut self, index: usize) {
+        let seed = self.plan.seed.wrapping_add(index as u64);
+        let (sample, loss) = (self.plan.sample.max(1), self.plan.loss);
+        let scrutiny = |publisher| Scrutiny { publisher, sample, loss, seed };
+        match &self.far {
+            Far::Floor(floor) => {
+                let scrutiny = scrutiny(Some(publishers::FIRST));
+                self.fleet.seat(floor.seat(index, scrutiny, self.plan.patience));
+            }
+            Far::Server(server) => {
+                let stream = index % self.names.len().max(1);
+                let ours = (self.plan.publishers > 0).then(|| publishers::FIRST + number(stream));
+                self.fleet.open(&Ticket {
+                    server: Arc::clone(server),
+                    stream: self.names.get(stream).cloned().unwrap_or_default(),
+                    scrutiny: scrutiny(ours),
+                    patience: self.plan.patience,
+                });
+            }
         }
     }
 
@@ -323,12 +414,17 @@ fn watch(pids: &[u32]) -> Result<Vec<Watched>, String> {
     pids.iter().map(watch).collect()
 }
 
-fn processes(idle: &[Watched], before: &[Watched], after: &[Watched]) -> Vec<Process> {
-    let of = |((idle, before), after): ((&Watched, &Watched), &Watched)| {
+/// From looks before the first viewer, after the last one's first packet, and before and after
+/// packets were counted. So many packets were forwarded between the first two.
+fn processes(looks: [&[Watched]; 4], forwarded: u64) -> Vec<Process> {
+    let [idle, all_in, before, after] = looks;
+    let of = |(((idle, all_in), before), after): (((&Watched, &Watched), &Watched), &Watched)| {
         let used: Used = after.usage.since(&before.usage);
-        Process { pid: after.pid, used, kib_before: idle.kib, kib: after.kib }
+        let joining = all_in.usage.since(&idle.usage);
+        let (kib_before, kib) = (idle.kib, after.kib);
+        Process { pid: after.pid, used, joining, forwarded, kib_before, kib }
     };
-    idle.iter().zip(before).zip(after).map(of).collect()
+    idle.iter().zip(all_in).zip(before).zip(after).map(of).collect()
 }
 
 /// Raises the limit of file descriptors as far as viewers need it.

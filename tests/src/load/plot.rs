@@ -9,24 +9,52 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 24.0;
-const COLOURS: [&str; 3] = ["#1b6ca8", "#d1495b", "#5a8f29"];
+const COLOURS: [&str; 6] = ["#1b6ca8", "#d1495b", "#5a8f29", "#c98a1b", "#7a4fa3", "#4d4d4d"];
+/// Between the names of two curves.
+const NAME_WIDTH: f64 = 90.0;
 
 /// Curves that share a scale.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Panel {
-    pub(super) title: String,
-    pub(super) curves: Vec<Curve>,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) curves: Vec<Curve>,
 }
 
-/// A value for each second; `None` where there is none.
+/// A value for each second, or each column; `None` where there is none.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Curve {
-    pub(super) name: String,
-    pub(super) values: Vec<Option<f64>>,
+pub(crate) struct Curve {
+    pub(crate) name: String,
+    pub(crate) values: Vec<Option<f64>>,
 }
 
 /// Panels below each other under a heading. The seconds from `marked.0` to `marked.1` are shaded.
 pub(super) fn svg(heading: &str, panels: &[Panel], marked: (usize, usize)) -> String {
+    let seconds = panels.iter().map(Panel::length).max().unwrap_or(0);
+    let labels = (0..seconds).step_by(step(seconds)).map(|second| (second, format!("{second} s")));
+    picture(heading, panels, &Axis { labels: labels.collect(), marked, dots: false })
+}
+
+/// The same over columns that have names.
+pub(crate) fn svg_of_columns(heading: &str, panels: &[Panel], columns: &[String]) -> String {
+    let labels = columns.iter().cloned().enumerate().collect();
+    picture(heading, panels, &Axis { labels, marked: (0, 0), dots: true })
+}
+
+/// What is below the curves, and behind them.
+struct Axis {
+    labels: Vec<(usize, String)>,
+    marked: (usize, usize),
+    /// Whether every value is marked, for there are few.
+    dots: bool,
+}
+
+impl Panel {
+    fn length(&self) -> usize {
+        self.curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0)
+    }
+}
+
+fn picture(heading: &str, panels: &[Panel], axis: &Axis) -> String {
     let height = 30.0 + HEIGHT * panels.len() as f64;
     let mut svg = String::new();
     let mut write = |text: std::fmt::Arguments<'_>| {
@@ -42,22 +70,22 @@ pub(super) fn svg(heading: &str, panels: &[Panel], marked: (usize, usize)) -> St
     for (nth, panel) in panels.iter().enumerate() {
         let top = 30.0 + HEIGHT * nth as f64;
         write(format_args!("<g transform=\"translate(0 {top})\">\n"));
-        draw(panel, marked, &mut write);
+        draw(panel, axis, &mut write);
         write(format_args!("</g>\n"));
     }
     write(format_args!("</svg>\n"));
     svg
 }
 
-fn draw(panel: &Panel, marked: (usize, usize), write: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+fn draw(panel: &Panel, axis: &Axis, write: &mut impl FnMut(std::fmt::Arguments<'_>)) {
     let values = || panel.curves.iter().flat_map(|curve| &curve.values).flatten();
     let top = ceiling(values().copied().fold(0.0, f64::max));
-    let seconds = panel.curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0);
+    let steps = panel.length().max(2) - 1;
     let (across, down) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
-    let x = |second: f64| LEFT + across * second / (seconds.max(2) - 1) as f64;
+    let x = |step: f64| LEFT + across * step / steps as f64;
     let y = |value: f64| TOP + down * (1.0 - value / top);
 
-    let (from, to) = (x(marked.0 as f64), x(marked.1 as f64));
+    let (from, to) = (x(axis.marked.0 as f64), x(axis.marked.1 as f64));
     let (floor, shade) = (TOP + down, (to - from).max(0.0));
     write(format_args!(
         "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{shade:.1}\" height=\"{down}\" \
@@ -76,27 +104,32 @@ fn draw(panel: &Panel, marked: (usize, usize), write: &mut impl FnMut(std::fmt::
             number(value)
         ));
     }
-    for second in (0..seconds).step_by(step(seconds)) {
+    for (step, label) in &axis.labels {
         write(format_args!(
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{second} s</text>\n",
-            x(second as f64),
-            floor + 15.0
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+            x(*step as f64),
+            floor + 15.0,
+            escape(label)
         ));
     }
     for ((nth, curve), colour) in panel.curves.iter().enumerate().zip(COLOURS.iter().cycle()) {
         let mut path = String::new();
         let mut pen = 'M';
-        for (second, value) in curve.values.iter().enumerate() {
-            match value {
-                Some(value) => {
-                    path.push_str(&format!("{pen}{:.1} {:.1}", x(second as f64), y(*value)));
-                    pen = 'L';
-                }
+        for (step, value) in curve.values.iter().enumerate() {
+            let Some(value) = value else {
                 // The curve goes on where there are values again.
-                None => pen = 'M',
+                pen = 'M';
+                continue;
+            };
+            let (x, y) = (x(step as f64), y(*value));
+            path.push_str(&format!("{pen}{x:.1} {y:.1}"));
+            pen = 'L';
+            if axis.dots {
+                let dot = format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"");
+                write(format_args!("{dot} fill=\"{colour}\"/>\n"));
             }
         }
-        let right = WIDTH - RIGHT - 110.0 * (panel.curves.len() - 1 - nth) as f64;
+        let right = WIDTH - RIGHT - NAME_WIDTH * (panel.curves.len() - 1 - nth) as f64;
         write(format_args!(
             "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"1.5\" fill=\"none\"/>\n\
              <text x=\"{right}\" y=\"26\" text-anchor=\"end\" fill=\"{colour}\">{}</text>\n",

@@ -1,20 +1,29 @@
 //! Those whose streams the viewers watch, on a thread of their own.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::browser::{Session, Shape, Source};
-use crate::client::Pages;
-use crate::world::Party;
+use mio::{Events, Poll, Token};
+
+use super::address::Protocol;
+use super::connection::Server;
+use super::publisher::{Craft, Publisher};
+use super::rtp_source::RtpSource;
+use crate::browser::{Shape, Source};
 
 /// The number of the first publisher; no two have the same.
 pub(super) const FIRST: u32 = 1;
 
 const SOON: Duration = Duration::from_secs(10);
+/// How long a server may take to hear that everybody leaves.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Between two looks at whether they are to stop.
+const LOOK: Duration = Duration::from_millis(50);
+const EVENTS_A_TURN: usize = 256;
 const FRAMES_A_SECOND: u64 = 30;
 /// Bytes of a full video payload, and how many of them every payload has anyway.
 const PAYLOAD_BYTES: u64 = 1_200;
@@ -46,7 +55,7 @@ pub(super) fn source(bitrate: u64) -> Source {
 impl Publishers {
     /// Starts them, one for each name; all publish when this answers.
     pub(super) fn start(
-        server: SocketAddr,
+        server: Arc<Server>,
         clock: Instant,
         names: Vec<String>,
         shape: Shape,
@@ -55,14 +64,17 @@ impl Publishers {
         let stop = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&stop);
         let (sender, news) = mpsc::channel();
-        let patience = SOON * 2;
         let thread = std::thread::spawn(move || {
-            let mut pages = Pages::new(clock, FIRST);
-            let started = publish(&mut pages, server, &names, &shape, source);
-            run(&mut pages, started, &sender, &heard)
+            if server.address.protocol == Protocol::Rtp {
+                feed(&server, clock, source, &sender, &heard);
+                return 0;
+            }
+            let crypto = Arc::new(str0m::crypto::from_feature_flags());
+            let craft = Craft { server, clock, shape, source, crypto };
+            publish(craft, &names, &sender, &heard)
         });
         let publishers = Self { stop, news, thread: Some(thread) };
-        match publishers.news.recv_timeout(patience) {
+        match publishers.news.recv_timeout(SOON * 2) {
             Ok(started) => started.map(|()| publishers),
             Err(_) => Err("the publishers are stuck".to_owned()),
         }
@@ -92,79 +104,131 @@ impl Drop for Publishers {
     }
 }
 
-fn publish(
-    pages: &mut Pages,
-    server: SocketAddr,
-    names: &[String],
-    shape: &Shape,
+/// Sends bare RTP until it is told to stop.
+fn feed(
+    server: &Server,
+    clock: Instant,
     source: Source,
-) -> Result<Vec<Party>, String> {
-    let mut parties = Vec::new();
-    for name in names {
-        let failed = |what: &str| format!("publisher of {name}: {what}");
-        let page = pages.open(server).map_err(|error| failed(&error.to_string()))?;
-        let established =
-            |pages: &Pages| pages.page(page).browser.session() == Session::Established;
-        if !pages.run_until(SOON, established) {
-            return Err(failed("no session"));
+    news: &Sender<Result<(), String>>,
+    stop: &AtomicBool,
+) {
+    let feeding = RtpSource::new(server.address.socket, clock, source, FIRST);
+    let mut feeding = match feeding {
+        Ok(feeding) => feeding,
+        Err(error) => {
+            let _ = news.send(Err(format!("no RTP to {}: {error}", server.address.host)));
+            return;
         }
-        pages.browser(page).source = source;
-        let party = pages.publish(page, name, shape.clone());
-        let party = party.map_err(|error| failed(&error.to_string()))?;
-        let told = |pages: &Pages| {
-            let (status, connected) = state(pages, &party);
-            status.starts_with("FAILED") || (status.starts_with("PUBLISHING") && connected)
-        };
-        let in_time = pages.run_until(SOON, told);
-        let (status, connected) = state(pages, &party);
-        if !in_time || !connected {
-            return Err(failed(&status));
-        }
-        parties.push(party);
+    };
+    // Nobody listens any more once this was waited for too long.
+    let _ = news.send(Ok(()));
+    while !stop.load(Ordering::Relaxed) {
+        feeding.advance(Instant::now());
+        let wait = feeding.due().saturating_duration_since(Instant::now());
+        std::thread::sleep(wait.min(LOOK));
     }
-    Ok(parties)
 }
 
-/// What a publisher was told last, and whether its media flow.
-fn state(pages: &Pages, party: &Party) -> (String, bool) {
-    let stream = pages.page(party.page).browser.stream(&party.id);
-    stream.map_or((String::new(), false), |stream| {
-        (format!("{} {}", stream.status(), stream.info()), stream.is_connected())
-    })
-}
-
-/// Sends until it is told to stop. Answers with the key frames that were asked for.
-fn run(
-    pages: &mut Pages,
-    started: Result<Vec<Party>, String>,
+/// Publishes until it is told to stop. Answers with the key frames that were asked for.
+fn publish(
+    craft: Craft,
+    names: &[String],
     news: &Sender<Result<(), String>>,
     stop: &AtomicBool,
 ) -> usize {
-    // Nobody listens any more once this was waited for too long.
-    let parties = match started {
-        Ok(parties) => {
-            let _ = news.send(Ok(()));
-            parties
-        }
+    let mut stage = match Stage::open(craft, names) {
+        Ok(stage) => stage,
         Err(problem) => {
+            // As above.
             let _ = news.send(Err(problem));
             return 0;
         }
     };
+    let _ = news.send(Ok(()));
     let mut told = false;
     while !stop.load(Ordering::Relaxed) {
-        pages.run(Duration::from_millis(50));
-        let stopped = parties.iter().map(|party| state(pages, party)).find(|(_, up)| !up);
-        if let Some((status, _)) = stopped.filter(|_| !told) {
+        stage.run_until(LOOK, |_| false);
+        let stopped = stage.publishers.iter().find_map(|publisher| publisher.ending.clone());
+        if let Some(why) = stopped.filter(|_| !told) {
             told = true;
-            let _ = news.send(Err(format!("a publisher stopped: {status}")));
+            let _ = news.send(Err(format!("a publisher stopped: {why}")));
         }
     }
-    let requests = parties.iter().filter_map(|party| {
-        let stream = pages.page(party.page).browser.stream(&party.id)?;
-        Some(stream.key_frame_requests().len())
-    });
-    requests.sum()
+    stage.leave();
+    stage.publishers.iter().map(Publisher::key_frame_requests).sum()
+}
+
+/// Publishers of one server, and the loop that carries their bytes.
+struct Stage {
+    craft: Craft,
+    poll: Poll,
+    reported: Events,
+    publishers: Vec<Publisher>,
+}
+
+impl Stage {
+    /// Lets one publisher after the other begin; all publish when this answers.
+    fn open(craft: Craft, names: &[String]) -> Result<Self, String> {
+        let poll = Poll::new().map_err(|error| error.to_string())?;
+        let reported = Events::with_capacity(EVENTS_A_TURN);
+        let mut stage = Self { craft, poll, reported, publishers: Vec::new() };
+        for (number, name) in (FIRST..).zip(names) {
+            let failed = |why: &str| format!("publisher of {name}: {why}");
+            let index = stage.publishers.len();
+            let registry = stage.poll.registry();
+            let opened = Publisher::open(&stage.craft, name, registry, Token(2 * index), number);
+            stage.publishers.push(opened.map_err(|why| failed(&why))?);
+            let last =
+                |stage: &Self| stage.publishers.last().map(|it| (it.is_up(), it.ending.clone()));
+            stage.run_until(SOON, |stage| !matches!(last(stage), Some((false, None))));
+            match last(&stage) {
+                Some((true, _)) => {}
+                Some((false, Some(why))) => return Err(failed(&why)),
+                Some((false, None)) | None => return Err(failed("no media in time")),
+            }
+        }
+        Ok(stage)
+    }
+
+    /// Runs all for this long, or until `done`.
+    fn run_until(&mut self, span: Duration, done: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + span;
+        while !done(self) && Instant::now() < end {
+            self.turn(end);
+        }
+    }
+
+    fn turn(&mut self, end: Instant) {
+        let due = self.publishers.iter().filter_map(Publisher::due).fold(end, Instant::min);
+        let wait = due.saturating_duration_since(Instant::now());
+        match self.poll.poll(&mut self.reported, Some(wait)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => result.expect("epoll works on sockets that it took"),
+        }
+        for event in &self.reported {
+            let Token(number) = event.token();
+            let Some(publisher) = self.publishers.get_mut(number / 2) else { continue };
+            if number % 2 == 0 {
+                publisher.tcp_ready(&self.craft, self.poll.registry());
+            } else {
+                publisher.udp_ready();
+            }
+        }
+        for publisher in &mut self.publishers {
+            let now = Instant::now();
+            if publisher.due().is_some_and(|due| due <= now) {
+                publisher.timeout(now);
+            }
+        }
+    }
+
+    /// Lets everybody leave.
+    fn leave(&mut self) {
+        for publisher in &mut self.publishers {
+            publisher.leave(self.poll.registry());
+        }
+        self.run_until(FAREWELL, |stage| stage.publishers.iter().all(Publisher::has_left));
+    }
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use str0m::crypto::dtls::SrtpProfile;
+
 use super::rtcp::{self, TransportFeedback};
 use super::rtp::{Header, Kind, without_padding};
 use super::srtp::Srtp;
 use super::tally::Tally;
 use super::track::{Arrival, Track};
 use crate::browser::Stamp;
+use crate::browser::answer::Answer;
 use crate::browser::payload::begins_key_frame;
 
-/// The extension number that Chromium's offer gives to the transport's sequence numbers.
-const TRANSPORT_SEQUENCE: u8 = 3;
 /// Between two receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a browser waits for a key frame before it asks, and before it asks again.
@@ -25,6 +26,32 @@ pub(super) struct Scrutiny {
     pub(super) publisher: Option<u32>,
     /// Every how many packets one is opened.
     pub(super) sample: u32,
+    /// The share of media and reports that is thrown away unseen.
+    pub(super) loss: f64,
+    /// What decides which.
+    pub(super) seed: u64,
+}
+
+/// How a server gets to know what the line to a viewer carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Control {
+    /// From when packets came, which the header extension of this number counts.
+    Arrivals(u8),
+    /// From what the viewer thinks.
+    Estimate,
+    /// Not at all.
+    Nothing,
+}
+
+impl Control {
+    /// What a browser does of what was agreed on.
+    pub(super) fn of(agreed: &Answer) -> Self {
+        match agreed.transport_sequence {
+            Some(extension) => Self::Arrivals(extension),
+            None if agreed.estimates => Self::Estimate,
+            None => Self::Nothing,
+        }
+    }
 }
 
 /// What a viewer knows of its media.
@@ -33,12 +60,17 @@ pub(super) struct Receiver {
     srtp: Srtp,
     pub(super) tracks: Vec<Track>,
     scrutiny: Scrutiny,
+    chance: fastrand::Rng,
+    pub(super) control: Control,
+    /// Bytes since the last report.
+    bytes: u64,
     /// Packets until the next one is opened.
     until_sample: u32,
     feedback: TransportFeedback,
     /// Whether anything turned out to be missing since it was last asked for.
     hurry: bool,
     report_at: Duration,
+    reported: Duration,
     /// When to ask for a key frame, if there is need.
     blind: Option<Duration>,
     pub(super) first_packet: Option<Duration>,
@@ -48,16 +80,26 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(now: Duration, srtp: Srtp, tracks: Vec<Track>, scrutiny: Scrutiny) -> Self {
+    pub(super) fn new(
+        now: Duration,
+        srtp: Srtp,
+        tracks: Vec<Track>,
+        control: Control,
+        scrutiny: Scrutiny,
+    ) -> Self {
         let video = tracks.iter().any(|track| track.codec.is_video());
         Self {
             srtp,
             tracks,
             scrutiny,
+            chance: fastrand::Rng::with_seed(scrutiny.seed),
+            control,
+            bytes: 0,
             // Viewers of one stream should not all open the same packets.
             until_sample: fastrand::u32(..scrutiny.sample.max(1)),
             feedback: TransportFeedback::default(),
             hurry: false,
+            reported: now,
             report_at: now + REPORT_INTERVAL.mul_f64(fastrand::f64()),
             blind: video.then_some(now + KEY_FRAME_PATIENCE),
             first_packet: None,
@@ -67,8 +109,17 @@ impl Receiver {
         }
     }
 
+    /// What SRTP was agreed to be.
+    pub(super) fn profile(&self) -> SrtpProfile {
+        self.srtp.profile
+    }
+
     /// Takes a datagram of RTP or RTCP; it may be decrypted in place.
     pub(super) fn datagram(&mut self, at: Duration, datagram: &mut [u8], tally: &mut Tally) {
+        if self.scrutiny.loss > 0.0 && self.chance.f64() < self.scrutiny.loss {
+            tally.discarded += 1;
+            return;
+        }
         match Kind::of(datagram) {
             Kind::Rtp => self.packet(at, datagram, tally),
             Kind::Rtcp => match self.srtp.open_rtcp(datagram) {
@@ -87,10 +138,15 @@ impl Receiver {
     }
 
     fn packet(&mut self, at: Duration, packet: &mut [u8], tally: &mut Tally) {
-        let Some(header) = Header::read(packet, TRANSPORT_SEQUENCE) else {
+        let extension = match self.control {
+            Control::Arrivals(extension) => Some(extension),
+            Control::Estimate | Control::Nothing => None,
+        };
+        let Some(header) = Header::read(packet, extension) else {
             tally.strange += 1;
             return;
         };
+        self.bytes += packet.len() as u64;
         if tally.measuring {
             tally.bytes += packet.len() as u64;
         }
@@ -228,7 +284,14 @@ impl Receiver {
         if self.report_at <= now {
             self.report_at = now + REPORT_INTERVAL;
             let blocks: Vec<_> = self.tracks.iter_mut().filter_map(|it| it.block(now)).collect();
-            self.say(send, |out| rtcp::receiver_report(out, &blocks));
+            let estimate = self.estimate(now);
+            let ssrcs: Vec<u32> = self.tracks.iter().map(|track| track.ssrc).collect();
+            self.say(send, |out| {
+                rtcp::receiver_report(out, &blocks);
+                if let Some(bitrate) = estimate {
+                    rtcp::estimate(out, bitrate, &ssrcs);
+                }
+            });
         }
         if let (Some(ssrc), Some(due)) = (video, self.blind)
             && due <= now
@@ -237,6 +300,15 @@ impl Receiver {
             tally.plis += 1;
             self.say(send, |out| rtcp::pli(out, ssrc));
         }
+    }
+
+    /// What the line is thought to carry, if that is to be told: browsers dare to think of half as
+    /// much again as came.
+    fn estimate(&mut self, now: Duration) -> Option<u64> {
+        let span = now.saturating_sub(std::mem::replace(&mut self.reported, now));
+        let bytes = std::mem::take(&mut self.bytes);
+        let bitrate = bytes as f64 * 8.0 / span.as_secs_f64().max(1e-3);
+        (self.control == Control::Estimate).then_some((1.5 * bitrate) as u64 + 10_000)
     }
 
     fn say(&mut self, send: &mut dyn FnMut(&[u8]), write: impl FnOnce(&mut Vec<u8>)) {

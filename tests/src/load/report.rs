@@ -22,6 +22,10 @@ pub struct Process {
     pub pid: u32,
     /// What it used.
     pub used: Used,
+    /// What it used while viewers came.
+    pub joining: Used,
+    /// Packets that it forwarded meanwhile.
+    pub forwarded: u64,
     /// Its memory before the first viewer.
     pub kib_before: u64,
     /// Its memory with all viewers.
@@ -61,6 +65,8 @@ pub struct Report {
     /// Packets for which the viewers' sockets had no room.
     pub(super) dropped: u64,
     pub(super) processes: Vec<Process>,
+    /// The SRTP profiles that viewers agreed on.
+    pub(super) profiles: BTreeMap<String, usize>,
     /// How often publishers were asked for a key frame.
     pub(super) key_frame_requests: usize,
     /// Why the run was cut short, if it was.
@@ -86,6 +92,8 @@ impl Report {
             "endings": self.endings,
             "silent": self.silent,
             "problem": self.problem,
+            "srtp": self.profiles,
+            "discarded": self.tally.discarded,
             "joins": {
                 "per_second": round(self.joins_per_second()),
                 "join": quantiles(&self.join),
@@ -126,11 +134,18 @@ impl Report {
         json!({
             "pid": process.pid,
             "cpu_ns_per_packet": round(self.ns_per_packet(process)),
+            "cpu_us_per_join": round(self.us_per_join(process)),
+            "saturated": saturated(&process.used),
             "used": process.used.json(),
             "rss_kib_before": process.kib_before,
             "rss_kib": process.kib,
             "rss_kib_per_viewer": round(self.kib_per_viewer(process)),
         })
+    }
+
+    /// The SRTP profiles that viewers agreed on.
+    pub fn srtp(&self) -> Vec<String> {
+        self.profiles.keys().cloned().collect()
     }
 
     /// A picture of the run, as SVG.
@@ -187,6 +202,14 @@ impl Report {
         process.used.cpu.as_nanos() as f64 / self.packets.max(1) as f64
     }
 
+    /// What a server spent on one join: all that it used meanwhile, less what the media of those
+    /// who were there already cost. It is as good as that is small.
+    fn us_per_join(&self, process: &Process) -> f64 {
+        let media = self.ns_per_packet(process) * process.forwarded as f64;
+        let joins = process.joining.cpu.as_nanos() as f64 - media;
+        joins.max(0.0) / 1e3 / self.joined.max(1) as f64
+    }
+
     fn thread_ns_per_packet(&self) -> f64 {
         self.thread.cpu.as_nanos() as f64 / self.packets.max(1) as f64
     }
@@ -227,8 +250,13 @@ impl Report {
 
     /// Whether the viewers themselves may have been too slow for what they got.
     pub fn saturated(&self) -> bool {
-        self.thread.cpu_percent() + self.thread.waited_percent() > SATURATED_PERCENT
+        saturated(&self.thread)
     }
+}
+
+/// Whether there was no time left.
+fn saturated(used: &Used) -> bool {
+    used.cpu_percent() + used.waited_percent() > SATURATED_PERCENT
 }
 
 impl fmt::Display for Report {

@@ -13,6 +13,7 @@ const PAYLOAD_FEEDBACK: u8 = 206;
 const NACK: u8 = 1;
 const PLI: u8 = 1;
 const TRANSPORT_WIDE: u8 = 15;
+const APPLICATION_LAYER: u8 = 15;
 
 /// Ticks of 250 us, in which arrivals are told, and those in a unit of the reference time.
 const TICK_MICROS: u64 = 250;
@@ -58,6 +59,23 @@ pub(super) fn pli(out: &mut Vec<u8>, ssrc: u32) {
     packet(out, PLI, PAYLOAD_FEEDBACK, |out| {
         out.extend(SENDER.to_be_bytes());
         out.extend(ssrc.to_be_bytes());
+    });
+}
+
+/// What the line is thought to carry, in bit/s (draft-alvestrand-rmcat-remb), for these SSRCs.
+pub(super) fn estimate(out: &mut Vec<u8>, bitrate: u64, ssrcs: &[u32]) {
+    packet(out, APPLICATION_LAYER, PAYLOAD_FEEDBACK, |out| {
+        // A mantissa of 18 bits, and how far it is shifted.
+        let shift = u64::BITS.saturating_sub(bitrate.leading_zeros()).saturating_sub(18);
+        let mantissa = u32::try_from(bitrate >> shift).unwrap_or_default();
+        let count = u8::try_from(ssrcs.len()).unwrap_or_default();
+        out.extend(SENDER.to_be_bytes());
+        out.extend(0_u32.to_be_bytes());
+        out.extend(b"REMB");
+        out.extend((u32::from(count) << 24 | shift << 18 | mantissa).to_be_bytes());
+        for ssrc in ssrcs.iter().take(usize::from(count)) {
+            out.extend(ssrc.to_be_bytes());
+        }
     });
 }
 
@@ -196,6 +214,23 @@ mod tests {
             [0xffff, 0x8001_u16, 16, 0, 40, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
         assert_eq!(out[..12], [0x81, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 7]);
         assert_eq!(out[12..], entries);
+    }
+
+    #[test]
+    fn an_estimate_fits_into_its_18_bits() {
+        for (bitrate, told) in [
+            (0, [2, 0, 0, 0]),
+            (0x3_ffff, [2, 0x03, 0xff, 0xff]),
+            (0x4_0000, [2, 0x06, 0, 0]),
+            (3_900_000, [2, 0x13, 0xb8, 0x26]),
+        ] {
+            let mut out = Vec::new();
+            estimate(&mut out, bitrate, &[7, 9]);
+            assert_eq!(out[..12], [0x8f, 206, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0]);
+            assert_eq!(out[12..16], *b"REMB");
+            assert_eq!(out[16..20], told, "{bitrate}");
+            assert_eq!(out[20..], [0, 0, 0, 7, 0, 0, 0, 9]);
+        }
     }
 
     #[test]

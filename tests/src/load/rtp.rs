@@ -34,8 +34,8 @@ impl Kind {
 
 impl Header {
     /// Reads the header of a packet. `transport` is the extension's number that the transport's
-    /// sequence numbers were agreed to have.
-    pub(super) fn read(packet: &[u8], transport: u8) -> Option<Self> {
+    /// sequence numbers were agreed to have, if they were.
+    pub(super) fn read(packet: &[u8], transport: Option<u8>) -> Option<Self> {
         let [first, _, s0, s1, t0, t1, t2, t3, r0, r1, r2, r3, ..] = packet else { return None };
         let sources = usize::from(first & 0x0f);
         let mut header = Self {
@@ -51,11 +51,12 @@ impl Header {
             let length = 4 * usize::from(u16::from_be_bytes([*w0, *w1]));
             let block = rest.get(..length)?;
             header.length += 4 + length;
-            header.transport_sequence = match u16::from_be_bytes([*p0, *p1]) {
-                0xbede => find(block, transport, short_element),
-                two if two >> 4 == 0x100 => find(block, transport, long_element),
-                _ => None,
-            };
+            header.transport_sequence =
+                transport.and_then(|id| match u16::from_be_bytes([*p0, *p1]) {
+                    0xbede => find(block, id, short_element),
+                    two if two >> 4 == 0x100 => find(block, id, long_element),
+                    _ => None,
+                });
         }
         Some(header)
     }
@@ -128,26 +129,27 @@ mod tests {
 
     #[test]
     fn headers_of_every_length_are_read() {
-        assert_eq!(Header::read(&PLAIN, 3), Some(header(12, None)));
+        assert_eq!(Header::read(&PLAIN, Some(3)), Some(header(12, None)));
         let sources = with(0x82, &[0; 8]);
-        assert_eq!(Header::read(&sources, 3), Some(header(20, None)));
+        assert_eq!(Header::read(&sources, Some(3)), Some(header(20, None)));
         // Another element before it, a zero between the two.
         let short = with(0x90, &[0xbe, 0xde, 0, 2, 0x10, 0x7f, 0, 0x31, 0xab, 0xcd, 0, 0]);
-        assert_eq!(Header::read(&short, 3), Some(header(24, Some(0xabcd))));
-        assert_eq!(Header::read(&short, 4), Some(header(24, None)));
+        assert_eq!(Header::read(&short, Some(3)), Some(header(24, Some(0xabcd))));
+        assert_eq!(Header::read(&short, Some(4)), Some(header(24, None)));
+        assert_eq!(Header::read(&short, None), Some(header(24, None)));
         let long = with(0x90, &[0x10, 0x00, 0, 2, 1, 1, 9, 3, 2, 0xab, 0xcd, 0]);
-        assert_eq!(Header::read(&long, 3), Some(header(24, Some(0xabcd))));
+        assert_eq!(Header::read(&long, Some(3)), Some(header(24, Some(0xabcd))));
         let end = with(0x90, &[0xbe, 0xde, 0, 1, 0xf0, 0x31, 0xab, 0xcd]);
-        assert_eq!(Header::read(&end, 3), Some(header(20, None)));
+        assert_eq!(Header::read(&end, Some(3)), Some(header(20, None)));
     }
 
     #[test]
     fn what_ends_too_early_is_no_header() {
         for cut in [&PLAIN[..11], &with(0x90, &[0xbe, 0xde, 0]), &with(0x90, &[0xbe, 0xde, 0, 1])] {
-            assert_eq!(Header::read(cut, 3), None, "{cut:?}");
+            assert_eq!(Header::read(cut, Some(3)), None, "{cut:?}");
         }
         let cut = with(0x90, &[0xbe, 0xde, 0, 1, 0, 0, 0x33, 0xab]);
-        assert_eq!(Header::read(&cut, 3), Some(header(20, None)));
+        assert_eq!(Header::read(&cut, Some(3)), Some(header(20, None)));
     }
 
     #[test]

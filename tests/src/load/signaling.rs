@@ -1,25 +1,51 @@
-//! How a viewer comes to an answer for its offer.
+//! How a viewer or a publisher comes to an answer for its offer, or to an offer that it answers.
 
-use serde_json::{Value, json};
+mod http;
+mod janus;
+mod web_sdk;
+mod whep;
 
-use crate::browser::{connection_request, play_request};
-use crate::websocket::{Incoming, Wire};
+use std::time::Instant;
 
-/// A dialogue with a server, over a TCP connection that somebody else carries. Another protocol
-/// would be another variant.
+use self::janus::Janus;
+use self::web_sdk::WebSdk;
+use self::whep::Whep;
+use super::address::{Address, Protocol};
+
+/// A dialogue with a server, over a connection that somebody else carries.
 #[derive(Debug)]
 pub(super) enum Signaling {
-    /// The WebSDK's JSON messages over a WebSocket.
     WebSdk(WebSdk),
+    Whep(Whep),
+    Janus(Janus),
+}
+
+/// What it is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Errand<'n> {
+    /// To play the stream of this name.
+    Play(&'n str),
+    /// To publish it.
+    Publish(&'n str),
+}
+
+impl<'n> Errand<'n> {
+    fn stream(self) -> &'n str {
+        match self {
+            Self::Play(name) | Self::Publish(name) => name,
+        }
+    }
 }
 
 /// What the server said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Said {
-    /// Streams can be asked for.
+    /// The stream can be asked for.
     Ready,
     /// The answer to the offer.
     Answer(String),
+    /// An offer of its own.
+    Offer(String),
     /// There is nothing to play, or not any more.
     Ended(String),
     /// The dialogue is over.
@@ -27,102 +53,105 @@ pub(super) enum Said {
 }
 
 impl Signaling {
-    /// Begins a dialogue with the server at `host`, as in a URL.
-    pub(super) fn web_sdk(host: &str, path: &str) -> Self {
-        let wire = Wire::new(host, path);
-        // As the SDK makes them up: no two viewers' are the same.
-        let media_session = format!("00000001-e705-11f1-810b-{:012x}", fastrand::u64(..1 << 48));
-        Self::WebSdk(WebSdk { wire, media_session, over: false })
+    /// Begins a dialogue.
+    ///
+    /// # Errors
+    ///
+    /// If there is none that this could be done in.
+    pub(super) fn new(address: &Address, errand: Errand<'_>) -> Result<Self, String> {
+        let host = &address.host;
+        let path = address.path_of(errand.stream());
+        match (&address.protocol, errand) {
+            (Protocol::WebSdk, _) => Ok(Self::WebSdk(WebSdk::new(host, &path, errand))),
+            (Protocol::Whep, _) => Ok(Self::Whep(Whep::new(host, &path))),
+            (Protocol::Janus { mountpoint }, Errand::Play(_)) => {
+                Ok(Self::Janus(Janus::new(host, &path, mountpoint)))
+            }
+            (Protocol::Janus { .. }, Errand::Publish(_)) => {
+                Err("a mountpoint of Janus is published to by rtp".to_owned())
+            }
+            (Protocol::Rtp, _) => Err("bare RTP has no signaling".to_owned()),
+        }
     }
 
     /// Bytes came in; none: the connection ended.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.wire.receive(bytes);
+        match self {
+            Self::WebSdk(dialogue) => dialogue.receive(bytes),
+            Self::Whep(dialogue) => dialogue.receive(bytes),
+            Self::Janus(dialogue) => dialogue.receive(bytes),
+        }
     }
 
-    /// The next thing that the server said.
+    /// The next thing that the server said, once the connection is up.
     pub(super) fn poll(&mut self) -> Option<Said> {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.poll()
+        match self {
+            Self::WebSdk(dialogue) => dialogue.poll(),
+            Self::Whep(dialogue) => dialogue.poll(),
+            Self::Janus(dialogue) => dialogue.poll(),
+        }
     }
 
-    /// Asks for a stream.
-    pub(super) fn play(&mut self, name: &str, offer: &str) {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.say("playStream", play_request(&dialogue.media_session, name, offer));
+    /// Whether it is the server that makes the offer.
+    pub(super) fn is_invited(&self) -> bool {
+        matches!(self, Self::Janus(_))
+    }
+
+    /// Whether an offer should name the address that media will use: it is for the page to wait for
+    /// that where no more can be said later.
+    pub(super) fn wants_candidates(&self) -> bool {
+        matches!(self, Self::Whep(_))
+    }
+
+    /// Asks for the stream, with an offer or for one.
+    pub(super) fn ask(&mut self, offer: Option<&str>) {
+        match self {
+            Self::WebSdk(dialogue) => dialogue.ask(offer.unwrap_or_default()),
+            Self::Whep(dialogue) => dialogue.ask(offer.unwrap_or_default()),
+            Self::Janus(dialogue) => dialogue.ask(),
+        }
+    }
+
+    /// Answers the server's offer.
+    pub(super) fn accept(&mut self, answer: &str) {
+        match self {
+            Self::WebSdk(_) | Self::Whep(_) => {}
+            Self::Janus(dialogue) => dialogue.accept(answer),
+        }
+    }
+
+    /// Says what has to be said now and then.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        match self {
+            Self::WebSdk(_) | Self::Whep(_) => {}
+            Self::Janus(dialogue) => dialogue.keep_alive(now),
+        }
     }
 
     /// Leaves.
     pub(super) fn leave(&mut self) {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.wire.close();
+        match self {
+            Self::WebSdk(dialogue) => dialogue.leave(),
+            Self::Whep(dialogue) => dialogue.leave(),
+            Self::Janus(dialogue) => dialogue.leave(),
+        }
+    }
+
+    /// Whether the server heard of that, or need not.
+    pub(super) fn has_left(&self) -> bool {
+        match self {
+            Self::WebSdk(_) => true,
+            Self::Whep(dialogue) => dialogue.has_left(),
+            Self::Janus(dialogue) => dialogue.has_left(),
+        }
     }
 
     /// What is to be written.
     pub(super) fn take_outgoing(&mut self) -> Vec<u8> {
-        let Self::WebSdk(dialogue) = self;
-        dialogue.wire.take_outgoing()
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct WebSdk {
-    wire: Wire,
-    /// Each viewer has a session of its own, and in it one stream.
-    media_session: String,
-    over: bool,
-}
-
-impl WebSdk {
-    fn poll(&mut self) -> Option<Said> {
-        loop {
-            match self.wire.poll()? {
-                Incoming::Opened => self.say("connection", connection_request()),
-                Incoming::Text(text) => {
-                    if let Some(said) = self.hear(&text) {
-                        return Some(said);
-                    }
-                }
-                Incoming::Binary(_) => {}
-                Incoming::Refused(status) => {
-                    return self.end(format!("the WebSocket was refused with {status}"));
-                }
-                Incoming::Closed(Some(code)) => {
-                    return self.end(format!("the server closed the WebSocket with {code}"));
-                }
-                Incoming::Closed(None) => return self.end("the server hung up".to_owned()),
-            }
+        match self {
+            Self::WebSdk(dialogue) => dialogue.take_outgoing(),
+            Self::Whep(dialogue) => dialogue.take_outgoing(),
+            Self::Janus(dialogue) => dialogue.take_outgoing(),
         }
-    }
-
-    fn end(&mut self, why: String) -> Option<Said> {
-        // Only the first end counts.
-        (!std::mem::replace(&mut self.over, true)).then_some(Said::Over(why))
-    }
-
-    fn hear(&mut self, text: &str) -> Option<Said> {
-        let message: Value = serde_json::from_str(text).ok()?;
-        let argument = |at: usize| message.get("data").and_then(|data| data.get(at));
-        match message.get("message").and_then(Value::as_str)? {
-            "ping" => {
-                self.say("pong", Value::Null);
-                None
-            }
-            "getUserData" => Some(Said::Ready),
-            "setRemoteSDP" => Some(Said::Answer(argument(1)?.as_str()?.to_owned())),
-            "notifyStreamStatusEvent" => {
-                let event = argument(0)?;
-                let text = |key| event.get(key).and_then(Value::as_str).unwrap_or_default();
-                let status = text("status");
-                matches!(status, "FAILED" | "STOPPED")
-                    .then(|| Said::Ended(format!("{status}: {}", text("info"))))
-            }
-            _ => None,
-        }
-    }
-
-    fn say(&mut self, message: &str, argument: Value) {
-        self.wire.send(&json!({"message": message, "data": [argument]}).to_string());
     }
 }

@@ -23,6 +23,7 @@ const ENCRYPTED: u32 = 1 << 31;
 
 /// The three uses that a viewer has for the keys of its association.
 pub(super) struct Srtp {
+    pub(super) profile: SrtpProfile,
     rtp_in: Half,
     rtcp_in: Half,
     rtcp_out: Half,
@@ -53,16 +54,10 @@ const RTCP_LABEL: u8 = 3;
 impl Srtp {
     /// `None` if the keys are not as long as their profile wants.
     pub(super) fn new(keys: &Keys) -> Option<Self> {
-        let (algorithm, salt_bytes) = shape(keys.profile)?;
-        let key_bytes = if std::ptr::eq(algorithm, &AES_256) { 32 } else { 16 };
-        let (client_key, rest) = keys.material.split_at_checked(key_bytes)?;
-        let (server_key, rest) = rest.split_at_checked(key_bytes)?;
-        let (client_salt, server_salt) = rest.split_at_checked(salt_bytes)?;
-        let client = (client_key, client_salt);
-        let server = (server_key, server_salt.get(..salt_bytes)?);
-        let (ours, theirs) = if keys.client { (client, server) } else { (server, client) };
+        let (ours, theirs) = masters(keys)?;
         let half = |(key, salt), label| Half::derive(keys.profile, key, salt, label);
         Some(Self {
+            profile: keys.profile,
             rtp_in: half(theirs, RTP_LABEL)?,
             rtcp_in: half(theirs, RTCP_LABEL)?,
             rtcp_out: half(ours, RTCP_LABEL)?,
@@ -161,6 +156,56 @@ impl Srtp {
     }
 }
 
+/// The one use that a sender has for its keys.
+pub(super) struct Sealer(Half);
+
+impl Sealer {
+    /// `None` if the keys are not as long as their profile wants.
+    pub(super) fn new(keys: &Keys) -> Option<Self> {
+        let ((key, salt), _) = masters(keys)?;
+        Half::derive(keys.profile, key, salt, RTP_LABEL).map(Self)
+    }
+
+    /// Bytes by which a sealed packet is longer.
+    pub(super) fn tag_bytes(&self) -> usize {
+        match self.0.cipher {
+            Cipher::Gcm(_) => GCM_TAG_BYTES,
+            Cipher::Counter(_) => SHA1_TAG_BYTES,
+        }
+    }
+
+    /// Seals an RTP packet in place, which ends in room for the tag. See [`Srtp::open_rtp`].
+    pub(super) fn seal(&self, packet: &mut [u8], head: usize, index: u64) -> Option<()> {
+        let ssrc = word(packet.get(RTCP_HEAD_BYTES..)?)?;
+        let [_, _, index @ ..] = index.to_be_bytes();
+        let [rollover @ .., _, _] = index;
+        let text = packet.len().checked_sub(self.tag_bytes())?;
+        let (text, room) = packet.split_at_mut_checked(text)?;
+        match &self.0.cipher {
+            Cipher::Gcm(key) => {
+                let (head, body) = text.split_at_mut_checked(head)?;
+                let nonce = self.0.nonce(ssrc, index);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*head), body).ok()?;
+                room.copy_from_slice(tag.as_ref());
+            }
+            Cipher::Counter(keys) => {
+                self.0.apply(&keys.key, ssrc, index, text.get_mut(head..)?)?;
+                let mut context = hmac::Context::with_key(&keys.auth);
+                context.update(text);
+                context.update(&rollover);
+                room.copy_from_slice(context.sign().as_ref().get(..SHA1_TAG_BYTES)?);
+            }
+        }
+        Some(())
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Srtp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Srtp").field("rtcp_index", &self.rtcp_index).finish_non_exhaustive()
@@ -230,6 +275,21 @@ impl Half {
         }
         counter(key, block, body)
     }
+}
+
+/// Master key and salt of one end.
+type Master<'k> = (&'k [u8], &'k [u8]);
+
+/// Those of our end, and of the other.
+fn masters(keys: &Keys) -> Option<(Master<'_>, Master<'_>)> {
+    let (algorithm, salt_bytes) = shape(keys.profile)?;
+    let key_bytes = if std::ptr::eq(algorithm, &AES_256) { 32 } else { 16 };
+    let (client_key, rest) = keys.material.split_at_checked(key_bytes)?;
+    let (server_key, rest) = rest.split_at_checked(key_bytes)?;
+    let (client_salt, server_salt) = rest.split_at_checked(salt_bytes)?;
+    let client = (client_key, client_salt);
+    let server = (server_key, server_salt.get(..salt_bytes)?);
+    Some(if keys.client { (client, server) } else { (server, client) })
 }
 
 fn shape(profile: SrtpProfile) -> Option<(&'static Algorithm, usize)> {

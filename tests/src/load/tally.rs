@@ -21,6 +21,8 @@ pub(super) struct Tally {
     pub(super) strange: u64,
     /// Packets that came again on request.
     pub(super) retransmitted: u64,
+    /// Packets and reports that were thrown away unseen.
+    pub(super) discarded: u64,
     /// Bytes of packets that came while it was measured, headers and tags included.
     pub(super) bytes: u64,
     /// Requests that viewers sent: for packets, for key frames.

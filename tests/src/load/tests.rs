@@ -18,7 +18,8 @@ use str0m::rtp::{ExtensionValues, RawPacket, RtpWrite};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc};
 
 use super::keys::Keys;
-use super::receiver::{Receiver, Scrutiny};
+use super::profiles::Profile;
+use super::receiver::{Control, Receiver, Scrutiny};
 use super::rtp;
 use super::srtp::Srtp;
 use super::tally::Tally;
@@ -50,6 +51,26 @@ fn what_str0m_seals_is_opened_and_the_other_way_round_in_counter_mode() {
 #[test]
 fn the_keys_that_dtls_agreed_on_are_tapped() {
     talk(None);
+}
+
+#[test]
+fn where_arrivals_are_not_told_of_an_estimate_is() {
+    let mut pair = Pair::connect(Some(&GCM_128));
+    pair.receiver.control = Control::Estimate;
+    // Five seconds of 100 bytes and some every 5 ms.
+    for _ in 0..1_000 {
+        pair.send();
+        pair.step();
+    }
+    let told: Vec<f32> = pair
+        .heard
+        .iter()
+        .filter_map(|rtcp| if let Rtcp::Remb(remb) = rtcp { Some(remb.bitrate) } else { None })
+        .collect();
+    assert!((4..=6).contains(&told.len()), "{told:?}");
+    let last = told.last().copied().unwrap();
+    assert!((250_000.0..550_000.0).contains(&last), "{told:?}");
+    assert!(!pair.heard.iter().any(|rtcp| matches!(rtcp, Rtcp::Twcc(_))));
 }
 
 #[test]
@@ -160,8 +181,8 @@ impl Pair {
         let now = Instant::now();
         let [viewer, server_addr] = addresses();
         let shape = Shape::video().only(Codec::H264);
-        let kind = Kind::new(shape.clone());
-        let (mut transport, offer) = Transport::offer(now, &kind, viewer);
+        let kind = Kind::new(shape.clone(), Profile::Any);
+        let (mut transport, offer) = Transport::offer(now, &kind, viewer, false);
         let mut server = serve(now, &shape, profile, &offer);
         let api = server.direct_api();
         let IceCreds { ufrag, pass: password } = api.local_ice_credentials();
@@ -172,19 +193,21 @@ impl Pair {
             dial: true,
             candidates: vec![Candidate::host(server_addr, "udp").unwrap()],
             lines: Vec::new(),
+            transport_sequence: None,
+            estimates: false,
         };
-        transport.answer(now, &answer).unwrap();
+        transport.agree(now, &answer).unwrap();
 
         // The receiver comes into being with the keys; until then there is a blind one.
         let blind = Srtp::new(&Swapped(SrtpProfile::AEAD_AES_128_GCM).keys()).unwrap();
         let track = || vec![Track::new(Codec::H264, SSRC, Some(RTX))];
-        let scrutiny = Scrutiny { publisher: Some(PUBLISHER), sample: 1 };
+        let scrutiny = Scrutiny { publisher: Some(PUBLISHER), sample: 1, loss: 0.0, seed: 0 };
         let mut pair = Self {
             now,
             clock: now,
             server,
             transport,
-            receiver: Receiver::new(Duration::ZERO, blind, track(), scrutiny),
+            receiver: Receiver::new(Duration::ZERO, blind, track(), Control::Arrivals(3), scrutiny),
             tally: Tally::default(),
             sent: 0,
             lose: false,
@@ -198,7 +221,7 @@ impl Pair {
         assert_eq!(pair.transport.state, State::Up);
         let tapped = pair.transport.take_srtp().unwrap();
         let srtp = profile.map_or(tapped, |profile| Srtp::new(&profile.keys()).unwrap());
-        pair.receiver = Receiver::new(pair.at(), srtp, track(), scrutiny);
+        pair.receiver = Receiver::new(pair.at(), srtp, track(), Control::Arrivals(3), scrutiny);
         pair.tally = Tally::default();
         pair
     }

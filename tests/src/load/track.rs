@@ -12,7 +12,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const JUMP_MAX: u64 = 3_000;
 
 /// One track of a viewer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Track {
     pub(super) codec: Codec,
     pub(super) ssrc: u32,
@@ -28,7 +28,7 @@ pub(super) struct Track {
     sender_report: Option<(u32, Duration)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Missing {
     sequence: u64,
     asked: u8,
@@ -36,7 +36,7 @@ struct Missing {
 }
 
 /// A span of sequence numbers, and what came of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counted {
     first: u64,
     last: Option<u64>,
@@ -58,7 +58,7 @@ pub(super) struct Count {
 }
 
 /// What a receiver report counts from (RFC 3550, appendix A.3).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Report {
     base: u64,
     received: u64,
@@ -67,7 +67,7 @@ struct Report {
 }
 
 /// Interarrival jitter (RFC 3550, appendix A.8), in 16ths of a tick.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Jitter {
     transit: Option<u32>,
     value: u32,

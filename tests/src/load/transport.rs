@@ -8,7 +8,9 @@ use str0m::media::{MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig};
 
+use super::invitation::Invitation;
 use super::keys::{self, Keys};
+use super::profiles::Profile;
 use super::srtp::Srtp;
 use crate::browser::answer::Answer;
 use crate::browser::offer::Offer;
@@ -19,18 +21,19 @@ use crate::browser::{self, Shape};
 pub(super) struct Kind {
     config: RtcConfig,
     pub(super) shape: Shape,
+    profile: Profile,
 }
 
 impl Kind {
-    pub(super) fn new(shape: Shape) -> Self {
-        let crypto = keys::provider();
+    pub(super) fn new(shape: Shape, profile: Profile) -> Self {
+        let crypto = keys::provider(profile);
         let certificate = crypto.dtls_provider.generate_certificate();
         let mut config = browser::configure(&shape, Arc::new(crypto));
         // Browsers make one for each connection; what that costs is nobody's business here.
         if let Some(certificate) = certificate {
             config = config.set_dtls_cert(certificate);
         }
-        Self { config, shape }
+        Self { config, shape, profile }
     }
 }
 
@@ -57,8 +60,14 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A transport at the address `local`, and its offer to receive.
-    pub(super) fn offer(now: Instant, kind: &Kind, local: SocketAddr) -> (Self, String) {
+    /// A transport at the address `local`, and its offer to receive, which names that address if
+    /// the page waits until the browser has `gathered` it.
+    pub(super) fn offer(
+        now: Instant,
+        kind: &Kind,
+        local: SocketAddr,
+        gathered: bool,
+    ) -> (Self, String) {
         let mut rtc = kind.config.clone().build(now);
         let mut api = rtc.direct_api();
         api.set_ice_controlling(true);
@@ -75,9 +84,38 @@ impl Transport {
             password: &credentials.pass,
             fingerprint: &api.local_dtls_fingerprint().to_string(),
             id: fastrand::u64(..) >> 1,
+            candidate: gathered.then_some(local),
         }
         .text();
-        let transport = Self {
+        // What is offered can be narrowed only by the client of the handshake.
+        let sdp = match kind.profile {
+            Profile::Any => sdp,
+            Profile::Gcm128 | Profile::Gcm256 | Profile::AesCm => {
+                sdp.replace("a=setup:actpass", "a=setup:active")
+            }
+        };
+        (Self::new(now, rtc, local), sdp)
+    }
+
+    /// A transport at the address `local` that takes up a server's offer, and the answer to that.
+    pub(super) fn accept(
+        now: Instant,
+        kind: &Kind,
+        local: SocketAddr,
+        invitation: &Invitation,
+    ) -> Result<(Self, String), String> {
+        let mut rtc = kind.config.clone().build(now);
+        let mut api = rtc.direct_api();
+        api.set_ice_controlling(false);
+        let fingerprint = api.local_dtls_fingerprint().to_string();
+        let answer = invitation.answer(local, &api.local_ice_credentials(), &fingerprint);
+        let mut transport = Self::new(now, rtc, local);
+        transport.agree(now, &invitation.agreed)?;
+        Ok((transport, answer))
+    }
+
+    fn new(now: Instant, rtc: Rtc, local: SocketAddr) -> Self {
+        Self {
             rtc: Box::new(rtc),
             local,
             state: State::Pending,
@@ -85,12 +123,21 @@ impl Transport {
             remote: None,
             outgoing: Vec::new(),
             keys: None,
-        };
-        (transport, sdp)
+        }
     }
 
-    /// Takes the answer. No stream is expected of str0m, so it reports on none.
-    pub(super) fn answer(&mut self, now: Instant, answer: &Answer) -> Result<(), String> {
+    /// A transport to a server that knows the viewer: nothing is left to agree on.
+    pub(super) fn seated(now: Instant, kind: &Kind, local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            state: State::Up,
+            due: now + Duration::from_secs(24 * 3600),
+            remote: Some(remote),
+            ..Self::new(now, kind.config.clone().build(now), local)
+        }
+    }
+
+    /// Takes what was agreed on. No stream is expected of str0m, so it reports on none.
+    pub(super) fn agree(&mut self, now: Instant, answer: &Answer) -> Result<(), String> {
         let host = Candidate::host(self.local, "udp").map_err(|error| error.to_string())?;
         self.rtc.add_local_candidate(host);
         for candidate in &answer.candidates {

@@ -1,17 +1,22 @@
 //! One viewer: a TCP connection for its signaling, a UDP socket for its media.
 
-use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::{TcpStream, UdpSocket};
+use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 
-use super::receiver::{Receiver, Scrutiny};
+use super::connection::{Connection, Server, complaint};
+use super::invitation::Invitation;
+use super::keys::Keys;
+use super::receiver::{Control, Receiver, Scrutiny};
 use super::rtp;
-use super::signaling::{Said, Signaling};
+use super::signaling::{Errand, Said, Signaling};
+use super::srtp::Srtp;
 use super::tally::Tally;
 use super::track::Track;
 use super::transport::{self, State, Transport};
@@ -72,12 +77,10 @@ pub(super) struct Times {
 /// One viewer.
 #[derive(Debug)]
 pub(super) struct Viewer {
-    stream: String,
     scrutiny: Scrutiny,
     token: Token,
-    socket: Option<TcpStream>,
-    backlog: Vec<u8>,
-    signaling: Signaling,
+    /// What it and its server say to each other, unless it is seated: then all is said.
+    dialogue: Option<Dialogue>,
     media: Option<Media>,
     /// When it is to be called again.
     pub(super) due: Instant,
@@ -89,13 +92,18 @@ pub(super) struct Viewer {
 }
 
 #[derive(Debug)]
+struct Dialogue {
+    connection: Connection,
+    signaling: Signaling,
+}
+
+#[derive(Debug)]
 struct Media {
     socket: UdpSocket,
     state: UdpSocketState,
     transport: Transport,
-    answered: bool,
-    /// What the answer named, until there are keys.
-    tracks: Vec<Track>,
+    /// What both ends agreed on, once they did.
+    agreed: Option<Answer>,
     scrutiny: Scrutiny,
     receiver: Option<Receiver>,
 }
@@ -103,10 +111,19 @@ struct Media {
 /// What a viewer is to see, and by when.
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
-    pub(super) server: SocketAddr,
-    pub(super) host: String,
-    pub(super) path: String,
+    pub(super) server: Arc<Server>,
     pub(super) stream: String,
+    pub(super) scrutiny: Scrutiny,
+    pub(super) patience: Duration,
+}
+
+/// What a viewer has agreed on with a server that knows it already.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    pub(super) server: SocketAddr,
+    pub(super) keys: Keys,
+    pub(super) tracks: Vec<Track>,
+    pub(super) control: Control,
     pub(super) scrutiny: Scrutiny,
     pub(super) patience: Duration,
 }
@@ -114,22 +131,47 @@ pub(super) struct Ticket {
 impl Viewer {
     /// Begins to connect. The viewer's TCP connection has this token, its UDP socket the next.
     pub(super) fn open(ground: &Ground<'_>, ticket: &Ticket, token: Token) -> io::Result<Self> {
-        let mut socket = TcpStream::connect(ticket.server)?;
-        // Without it a viewer's small messages would wait for each other.
-        socket.set_nodelay(true)?;
-        ground.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self {
-            stream: ticket.stream.clone(),
+        let errand = Errand::Play(&ticket.stream);
+        let signaling = Signaling::new(&ticket.server.address, errand);
+        let dialogue = Dialogue {
+            connection: Connection::open(&ticket.server, ground.registry, token)?,
+            signaling: signaling.map_err(io::Error::other)?,
+        };
+        let mut viewer = Self {
             scrutiny: ticket.scrutiny,
             token,
-            socket: Some(socket),
-            backlog: Vec::new(),
-            signaling: Signaling::web_sdk(&ticket.host, &ticket.path),
+            dialogue: Some(dialogue),
             media: None,
             due: ground.now,
             round_at: ground.now + ROUND.mul_f64(fastrand::f64()),
             deadline: ground.now + ticket.patience,
             times: Times { opened: ground.at(), asked: None },
+            ending: None,
+        };
+        viewer.write(ground);
+        Ok(viewer)
+    }
+
+    /// Takes its seat, which leaves nothing to be agreed on: only its UDP socket is used.
+    pub(super) fn seat(ground: &Ground<'_>, seat: Seat, token: Token) -> io::Result<Self> {
+        let socket = bind(seat.server.ip(), ground.registry, token)?;
+        let local = socket.0.local_addr()?;
+        let srtp = Srtp::new(&seat.keys).ok_or(ErrorKind::InvalidInput)?;
+        let at = ground.at();
+        let transport = Transport::seated(ground.now, ground.kind, local, seat.server);
+        let receiver = Receiver::new(at, srtp, seat.tracks, seat.control, seat.scrutiny);
+        let media = Media::new(socket, transport, None, seat.scrutiny);
+        let media = Media { receiver: Some(receiver), ..media };
+        let round_at = ground.now + ROUND.mul_f64(fastrand::f64());
+        Ok(Self {
+            scrutiny: seat.scrutiny,
+            token,
+            dialogue: None,
+            media: Some(media),
+            due: round_at,
+            round_at,
+            deadline: ground.now + seat.patience,
+            times: Times { opened: at, asked: Some(at) },
             ending: None,
         })
     }
@@ -154,45 +196,55 @@ impl Viewer {
         self.receiver().is_some_and(|receiver| receiver.first_packet.is_some())
     }
 
-    /// Says goodbye, as far as that is possible at once.
-    pub(super) fn leave(&mut self) {
-        self.signaling.leave();
-        self.write();
-        self.over("it left");
+    /// Says goodbye. It is over once the server heard of it, if that is to be waited for.
+    pub(super) fn leave(&mut self, ground: &Ground<'_>) {
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.signaling.leave();
+        }
+        self.write(ground);
+        // Nothing counts any more.
+        if let Some(media) = &mut self.media {
+            // It was registered; then it need not be closed.
+            let _ = ground.registry.deregister(&mut media.socket);
+        }
+        self.be_gone();
+    }
+
+    /// Whether it waits no longer for what the server says to its goodbye.
+    pub(super) fn be_gone(&mut self) -> bool {
+        let left = self.dialogue.as_ref().is_none_or(|it| it.signaling.has_left());
+        if self.ending.is_none() && left {
+            self.over("it left");
+        }
+        self.ending.is_some()
     }
 
     /// The TCP connection is ready for something.
     pub(super) fn tcp_ready(&mut self, ground: &mut Ground<'_>) {
-        let Some(socket) = &mut self.socket else { return };
-        if let Ok(Some(error)) | Err(error) = socket.take_error() {
-            let error = complaint(&error);
-            return self.over(&format!("the connection failed: {error}"));
+        let Some(Dialogue { connection, signaling }) = &mut self.dialogue else { return };
+        let mut plain = Vec::new();
+        let up = match connection.read(&mut plain) {
+            Ok(up) => up,
+            Err(why) => return self.over(&why),
+        };
+        if !plain.is_empty() {
+            signaling.receive(&plain);
         }
-        let mut room = [0; 16 * 1024];
-        loop {
-            let Some(socket) = &mut self.socket else { return };
-            match socket.read(&mut room) {
-                Ok(length) => {
-                    self.signaling.receive(room.get(..length).unwrap_or_default());
-                    self.hear(ground);
-                    if length == 0 {
-                        return self.over("the server hung up");
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // It is not up yet.
-                Err(error) if error.kind() == ErrorKind::NotConnected => return,
-                Err(error) => return self.over(&format!("the connection broke: {error}")),
-            }
+        if connection.is_closed() {
+            signaling.receive(&[]);
         }
-        self.write();
+        if up || !plain.is_empty() || connection.is_closed() {
+            self.hear(ground);
+        }
+        self.write(ground);
     }
 
     fn hear(&mut self, ground: &mut Ground<'_>) {
-        while let Some(said) = self.signaling.poll() {
+        while let Some(said) = self.dialogue.as_mut().and_then(|it| it.signaling.poll()) {
             let heard = match said {
                 Said::Ready => self.ask(ground),
                 Said::Answer(sdp) => self.answer(ground, &sdp),
+                Said::Offer(sdp) => self.accept(ground, &sdp),
                 Said::Ended(why) | Said::Over(why) => Err(why),
             };
             if let Err(why) = heard {
@@ -202,22 +254,17 @@ impl Viewer {
     }
 
     fn ask(&mut self, ground: &mut Ground<'_>) -> Result<(), String> {
-        let (Some(tcp), None) = (&self.socket, &self.media) else { return Ok(()) };
-        let bound = tcp.local_addr().and_then(|local| bind(local, ground.registry, self.token));
-        let (socket, state) = bound.map_err(|error| complaint(&error))?;
-        let local = socket.local_addr().map_err(|error| complaint(&error))?;
-        let (transport, offer) = Transport::offer(ground.now, ground.kind, local);
-        self.signaling.play(&self.stream, &offer);
+        let Some(Dialogue { connection, signaling }) = &mut self.dialogue else { return Ok(()) };
         self.times.asked = Some(ground.at());
-        self.media = Some(Media {
-            socket,
-            state,
-            transport,
-            answered: false,
-            tracks: Vec::new(),
-            scrutiny: self.scrutiny,
-            receiver: None,
-        });
+        if signaling.is_invited() {
+            signaling.ask(None);
+            return Ok(());
+        }
+        let (socket, local) = bind_beside(connection, ground, self.token)?;
+        let gathered = signaling.wants_candidates();
+        let (transport, offer) = Transport::offer(ground.now, ground.kind, local, gathered);
+        self.media = Some(Media::new(socket, transport, None, self.scrutiny));
+        signaling.ask(Some(&offer));
         Ok(())
     }
 
@@ -225,14 +272,22 @@ impl Viewer {
         let Some(media) = &mut self.media else { return Ok(()) };
         let answer = Answer::read(sdp, &ground.kind.shape, false);
         let answer = answer.map_err(|problem| format!("the answer is no good: {problem}"))?;
-        for line in &answer.lines {
-            let main = line.ssrcs.iter().copied().find(|ssrc| Some(*ssrc) != line.rtx);
-            if let (Some(codec), Some(ssrc)) = (line.codec, main) {
-                media.tracks.push(Track::new(codec, ssrc, line.rtx));
-            }
-        }
-        media.transport.answer(ground.now, &answer)?;
-        media.answered = true;
+        media.transport.agree(ground.now, &answer)?;
+        media.agreed = Some(answer);
+        self.settle(ground);
+        Ok(())
+    }
+
+    fn accept(&mut self, ground: &mut Ground<'_>, sdp: &str) -> Result<(), String> {
+        let Some(Dialogue { connection, signaling }) = &mut self.dialogue else { return Ok(()) };
+        let invitation = Invitation::read(sdp);
+        let invitation =
+            invitation.map_err(|problem| format!("the offer is no good: {problem}"))?;
+        let (socket, local) = bind_beside(connection, ground, self.token)?;
+        let (transport, answer) = Transport::accept(ground.now, ground.kind, local, &invitation)?;
+        let agreed = Some(invitation.agreed);
+        self.media = Some(Media::new(socket, transport, agreed, self.scrutiny));
+        signaling.accept(&answer);
         self.settle(ground);
         Ok(())
     }
@@ -261,17 +316,21 @@ impl Viewer {
         if !self.joined() && self.deadline <= ground.now {
             let stage = match &self.media {
                 None => "no session",
-                Some(Media { answered: false, .. }) => "no answer to the offer",
-                Some(Media { receiver: None, .. }) => "no ICE and DTLS",
-                Some(_) => "no media",
+                Some(Media { receiver: Some(_), .. }) => "no media",
+                Some(Media { agreed: Some(_), .. }) => "no ICE and DTLS",
+                Some(_) => "no answer to the offer",
             };
             return self.over(&format!("{stage} in time"));
         }
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.signaling.keep_alive(ground.now);
+        }
+        self.write(ground);
         let Some(media) = &mut self.media else {
             self.due = self.deadline;
             return;
         };
-        if media.answered && media.transport.due <= ground.now {
+        if media.agreed.is_some() && media.transport.due <= ground.now {
             media.transport.advance(ground.now);
         }
         if self.round_at <= ground.now {
@@ -297,30 +356,25 @@ impl Viewer {
             return self.over("the transport was lost");
         }
         let round = if media.receiver.is_some() { self.round_at } else { self.deadline };
-        self.due = if media.answered { round.min(media.transport.due) } else { round };
+        self.due = if media.agreed.is_some() { round.min(media.transport.due) } else { round };
     }
 
-    fn write(&mut self) {
-        self.backlog.extend(self.signaling.take_outgoing());
-        let Some(socket) = &mut self.socket else { return };
-        while !self.backlog.is_empty() {
-            match socket.write(&self.backlog) {
-                Ok(length) => {
-                    self.backlog.drain(..length);
-                }
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) =>
-                {
-                    break;
-                }
-                Err(error) => return self.over(&format!("the connection broke: {error}")),
-            }
+    fn write(&mut self, ground: &Ground<'_>) {
+        let Some(Dialogue { connection, signaling }) = &mut self.dialogue else { return };
+        let outgoing = signaling.take_outgoing();
+        if !outgoing.is_empty()
+            && self.ending.is_none()
+            && let Err(why) = connection.write(ground.registry, &outgoing)
+        {
+            self.over(&why);
         }
     }
 
     fn over(&mut self, why: &str) {
         self.ending.get_or_insert_with(|| why.to_owned());
-        self.socket = None;
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.connection.close();
+        }
         if let Some(Media { receiver: None, .. }) = self.media {
             self.media = None;
         }
@@ -328,6 +382,15 @@ impl Viewer {
 }
 
 impl Media {
+    fn new(
+        (socket, state): Socket,
+        transport: Transport,
+        agreed: Option<Answer>,
+        scrutiny: Scrutiny,
+    ) -> Self {
+        Self { socket, state, transport, agreed, scrutiny, receiver: None }
+    }
+
     /// Receives a batch of runs, and tells whether there may be more.
     fn receive(&mut self, ground: &mut Ground<'_>, intake: &mut Intake) -> io::Result<bool> {
         let Intake { room, met } = intake;
@@ -361,18 +424,37 @@ impl Media {
     /// Begins to receive, if the keys were agreed on by now.
     fn use_keys(&mut self, at: Duration) {
         if let Some(srtp) = self.transport.take_srtp() {
-            let tracks = std::mem::take(&mut self.tracks);
-            self.receiver = Some(Receiver::new(at, srtp, tracks, self.scrutiny));
+            let Some(agreed) = &self.agreed else { return };
+            let mut tracks = Vec::new();
+            for line in agreed.lines.iter().filter(|line| !line.rejected) {
+                let main = line.ssrcs.iter().copied().find(|ssrc| Some(*ssrc) != line.rtx);
+                if let (Some(codec), Some(ssrc)) = (line.codec, main) {
+                    tracks.push(Track::new(codec, ssrc, line.rtx));
+                }
+            }
+            let control = Control::of(agreed);
+            self.receiver = Some(Receiver::new(at, srtp, tracks, control, self.scrutiny));
         }
     }
 }
 
-fn bind(
-    local: SocketAddr,
-    registry: &Registry,
+/// A socket, and what the kernel can do for it.
+type Socket = (UdpSocket, UdpSocketState);
+
+/// Binds one at the address at which the server is spoken to.
+fn bind_beside(
+    connection: &Connection,
+    ground: &Ground<'_>,
     token: Token,
-) -> io::Result<(UdpSocket, UdpSocketState)> {
-    let socket = std::net::UdpSocket::bind((local.ip(), 0))?;
+) -> Result<(Socket, SocketAddr), String> {
+    let bound = connection.ip().and_then(|ip| bind(ip, ground.registry, token));
+    let with_address = bound.and_then(|socket| Ok((socket.0.local_addr()?, socket)));
+    let (local, socket) = with_address.map_err(|error| complaint(&error))?;
+    Ok((socket, local))
+}
+
+fn bind(ip: IpAddr, registry: &Registry, token: Token) -> io::Result<Socket> {
+    let socket = std::net::UdpSocket::bind((ip, 0))?;
     socket.set_nonblocking(true)?;
     // The kernel may grant less.
     SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -386,13 +468,5 @@ fn send(socket: &UdpSocket, remote: Option<SocketAddr>, datagram: &[u8]) {
     if let Some(remote) = remote {
         // A datagram that the kernel refuses is a lost datagram.
         let _ = socket.send_to(datagram, remote);
-    }
-}
-
-/// An error of the system, and what to do about it where that is not plain.
-pub(super) fn complaint(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(23 | 24) => "no file descriptor left; `ulimit -n` raises the limit".to_owned(),
-        _ => error.to_string(),
     }
 }

@@ -37,10 +37,12 @@ impl Offer<'_> {
             }
         }
         sdp.push_str(if video { "" } else { " 13 110 126" });
+        sdp.push_str("\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n");
+        self.write_candidate(sdp, mid)?;
         write!(
             sdp,
-            "\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
-             a=ice-options:trickle\r\na=fingerprint:{}\r\na=setup:actpass\r\na=mid:{mid}\r\n",
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\n\
+             a=fingerprint:{}\r\na=setup:actpass\r\na=mid:{mid}\r\n",
             self.ufrag, self.password, self.fingerprint
         )?;
         sdp.push_str(if video { VIDEO_EXTENSIONS } else { AUDIO_EXTENSIONS });

@@ -37,7 +37,9 @@ impl Offer<'_> {
         sdp.push_str(if video { "" } else { " 101" });
         let ssrcs = self.ssrcs.get(mid);
         let direction = if ssrcs.is_some() { "sendonly" } else { "recvonly" };
-        write!(sdp, "\r\nc=IN IP4 0.0.0.0\r\na={direction}\r\n")?;
+        sdp.push_str("\r\nc=IN IP4 0.0.0.0\r\n");
+        self.write_candidate(sdp, mid)?;
+        write!(sdp, "a={direction}\r\n")?;
         sdp.push_str(if video { VIDEO_EXTENSIONS } else { AUDIO_EXTENSIONS });
         sdp.push_str("a=extmap-allow-mixed\r\n");
         codecs.iter().try_for_each(|codec| format_lines(sdp, *codec))?;
