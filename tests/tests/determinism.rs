@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use distributary_tests::browser::Shape;
+use distributary_tests::sim::crypto::Srtp;
+use distributary_tests::sim::storm::{self, HEAVY};
 use distributary_tests::sim::{Network, Plan, Sim, scenario};
 use distributary_tests::world::{NodeId, World};
 
@@ -46,6 +48,16 @@ fn a_scenario_leaves_the_same_trace_each_time() {
         for seed in scenario::seeds(name, 1).split_off(2) {
             let (first, second) = (scenario::run(seed, false), scenario::run(seed, false));
             assert_eq!(first, second, "seed {seed}: {}", scenario::title(seed));
+        }
+    }
+}
+
+#[test]
+fn a_storm_leaves_the_same_trace_each_time_whatever_protects_its_media() {
+    for seed in [1, 2] {
+        let first = storm::run(seed, HEAVY, Srtp::Null, false);
+        for srtp in [Srtp::Null, Srtp::Real] {
+            assert_eq!(first, storm::run(seed, HEAVY, srtp, false), "seed {seed}, {srtp}");
         }
     }
 }
