@@ -54,7 +54,7 @@ fn a_scenario_leaves_the_same_trace_each_time() {
 
 #[test]
 fn a_storm_leaves_the_same_trace_each_time_whatever_protects_its_media() {
-    for seed in [1, 2, 3] {
+    for seed in [1, 2] {
         let first = storm::run(seed, HEAVY, Srtp::Null, false);
         for srtp in [Srtp::Null, Srtp::Real] {
             assert_eq!(first, storm::run(seed, HEAVY, srtp, false), "seed {seed}, {srtp}");
