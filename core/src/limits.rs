@@ -78,8 +78,9 @@ pub struct Limits {
     pub history_bytes_max: usize,
     /// Time between two turns of those late viewers who are given what came before.
     pub catch_up_interval: Duration,
-    /// Late viewers that have their turn at once. The others wait for the next one, so that live
-    /// viewers do not.
+    /// Late viewers that have their turn at once, of 16 KiB each. The others wait for the next one,
+    /// so that live viewers do not. Some 750 MB/s: a thousand who come at once have to be given more
+    /// than what comes live meanwhile, or they never catch up.
     pub catch_up_turns_max: usize,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
     pub poll_timeout: Duration,
@@ -146,7 +147,7 @@ impl Default for Limits {
             history_packets_max: 4_096,
             history_bytes_max: 4 * 1024 * 1024,
             catch_up_interval: Duration::from_millis(2),
-            catch_up_turns_max: 32,
+            catch_up_turns_max: 96,
             poll_timeout: Duration::from_secs(2),
             poll_interval: Duration::from_secs(1),
             link_ping_interval: Duration::from_secs(1),

@@ -52,7 +52,7 @@ impl Suite {
     }
 
     fn srtp(self, active: bool) -> Srtp {
-        let crypto = crate::crypto_provider();
+        let crypto = super::crypto_provider();
         Srtp::new(&self.keys(active), &crypto).expect("the profile is known")
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct Egress {
     /// Where it goes, as ICE has it.
     pub(crate) route: Option<Flow>,
     /// There as soon as the handshake is over.
-    srtp: Option<Srtp>,
+    srtp: Option<Box<Srtp>>,
     audio: Option<Track>,
     video: Option<Track>,
     /// Whether it begins with what comes next, whatever there is before.
@@ -208,7 +208,7 @@ impl Egress {
                 Kind::Video => self.video = Some(track),
             }
         }
-        self.srtp = Some(srtp);
+        self.srtp = Some(Box::new(srtp));
         self.report_due = Some(now);
     }
 
@@ -316,7 +316,8 @@ impl Egress {
         self.cursor = self.cursor.max(turn.history.first());
         let history = turn.history;
         while let Some(packet) = history.get(self.cursor) {
-            if self.is_catching_up() && self.turn_bytes + turn.run.len() >= CATCH_UP_BYTES {
+            let is_cached = self.cursor < self.live_from;
+            if is_cached && self.turn_bytes + turn.run.len() >= CATCH_UP_BYTES {
                 return;
             }
             let Verdict::Send { header, index, enters } = self.judge(turn, packet) else {

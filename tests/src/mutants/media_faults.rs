@@ -118,7 +118,7 @@ pub(super) const MEDIA: &[Mutation] = &[
     Mutation {
         name: "key-frame-wish-stays-on-its-shard",
         breaks: "a wish for a key frame does not reach a publisher on another shard",
-        file: "core/src/media.rs",
+        file: "core/src/media/wishes.rs",
         code: "ctx.out.post(stream.home, Message::Media(word));",
         fault: "let _ = word;",
     },

@@ -8,12 +8,14 @@ use crate::source::{Source, at, sources};
 
 /// All that may be known, and is; whatever is below is known by what is above, and not the other
 /// way, but for the words. `stream`, `signal` and `media` know nothing of each other.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("clock", &[]),
     ("id", &[]),
     ("limits", &[]),
     ("pages", &[]),
     ("rng", &[]),
+    // The workbench, which pieces that are measured stand on, too.
+    ("tests", &[]),
     ("timers", &[]),
     ("config", &["input", "limits", "pages"]),
     ("input", &["config", "id", "message"]),
@@ -22,7 +24,14 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("outbox", &["clock", "config", "id", "message", "output", "rng"]),
     ("stream", &["clock", "config", "limits", "pages"]),
     ("signal", &["config", "limits"]),
-    ("media", &["config", "id", "input", "limits", "message", "outbox", "output", "rng", "timers"]),
+    (
+        "media",
+        &[
+            "config", "id", "input", "limits", "message", "outbox", "output", "rng", "tests",
+            "timers",
+        ],
+    ),
+    ("bench", &["media", "signal", "tests"]),
     (
         "connections",
         &["config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers"],
