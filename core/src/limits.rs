@@ -76,6 +76,9 @@ pub struct Limits {
     pub history_packets_max: usize,
     /// Bytes of payload that are kept of a stream; the shards of a node share them.
     pub history_bytes_max: usize,
+    /// From the end of the handshake until a late viewer is given what came before: longer than one
+    /// datagram is commonly overtaken by another.
+    pub catch_up_delay: Duration,
     /// Time between two turns of those late viewers who are given what came before.
     pub catch_up_interval: Duration,
     /// Late viewers that have their turn at once, of 16 KiB each. The others wait for the next one,
@@ -146,6 +149,7 @@ impl Default for Limits {
             keyframe_cache_interval_min: Duration::from_secs(2),
             history_packets_max: 4_096,
             history_bytes_max: 4 * 1024 * 1024,
+            catch_up_delay: Duration::from_millis(20),
             catch_up_interval: Duration::from_millis(2),
             catch_up_turns_max: 96,
             poll_timeout: Duration::from_secs(2),

@@ -11,7 +11,7 @@ use crate::input::Flow;
 use crate::message::{Answer, Message, ToMedia, ToNode};
 use crate::outbox::Ctx;
 use crate::output::{SendBuffer, Transmit};
-use crate::timers::Timers;
+use crate::timers::{Timers, earlier};
 
 mod answer;
 #[cfg(feature = "bench")]
@@ -76,6 +76,8 @@ pub(crate) struct Media {
     fresh: Vec<StreamId>,
     /// Late viewers who are given what came before, in turns.
     catching_up: VecDeque<usize>,
+    /// Late viewers who are not given anything before.
+    joining: VecDeque<(Instant, usize)>,
     /// What other shards are to get of what came in since the last drain.
     outbound: BTreeMap<ShardId, Vec<(StreamId, Packet)>>,
     /// Lent to drains, so that they need not allocate.
@@ -146,6 +148,7 @@ impl Media {
             sockets: DialSockets::default(),
             fresh: Vec::new(),
             catching_up: VecDeque::new(),
+            joining: VecDeque::new(),
             timers: Timers::new(),
             outbound: BTreeMap::new(),
             facts: Vec::new(),
@@ -277,10 +280,10 @@ impl Media {
                 peer.set_queued(true);
                 self.catching_up.push_back(slot);
                 if self.catching_up.len() == 1 {
-                    let at = ctx.now + ctx.config.limits.catch_up_interval;
-                    self.timers.set(Timer::CatchUp, Some(at));
+                    self.set_catch_up(ctx);
                 }
-            } else if has_more {
+            } else if has_more && run.is_some() {
+                // Whoever had nothing that fits would have nothing the next time, for ever.
                 self.turns.add(slot);
             }
             // The key frame that was asked for may have been lost, or its start.
@@ -296,17 +299,27 @@ impl Media {
 
     /// Gives the next few late viewers a turn.
     fn catch_up(&mut self, ctx: &Ctx<'_>) {
+        while let Some((from, slot)) = self.joining.front().copied()
+            && from <= ctx.now
+        {
+            self.joining.pop_front();
+            self.catching_up.push_back(slot);
+        }
         for _ in 0..ctx.config.limits.catch_up_turns_max {
-            let Some(slot) = self.catching_up.pop_front() else { return };
+            let Some(slot) = self.catching_up.pop_front() else { break };
             if let Some(peer) = self.peers.get_mut(slot) {
                 peer.set_queued(false);
                 self.turns.add(slot);
             }
         }
-        if !self.catching_up.is_empty() {
-            let at = ctx.now + ctx.config.limits.catch_up_interval;
-            self.timers.set(Timer::CatchUp, Some(at));
-        }
+        self.set_catch_up(ctx);
+    }
+
+    fn set_catch_up(&mut self, ctx: &Ctx<'_>) {
+        let next =
+            (!self.catching_up.is_empty()).then(|| ctx.now + ctx.config.limits.catch_up_interval);
+        let joins = self.joining.front().map(|(from, _)| *from);
+        self.timers.set(Timer::CatchUp, earlier(next, joins));
     }
 
     /// Gives everybody a turn for whom something came in.
@@ -376,6 +389,7 @@ impl Media {
         self.timers.set(Timer::Peer(slot), None);
         self.turns.remove(slot);
         self.catching_up.retain(|other| *other != slot);
+        self.joining.retain(|(_, other)| *other != slot);
         self.sockets.release(peer.id);
         let stream = peer.stream();
         let Some(entry) = self.streams.get_mut(&stream) else { return };
@@ -527,6 +541,13 @@ impl Media {
         if !peer.join(ctx.now, &stream.history, limits) {
             self.want_keyframe(ctx, id);
         } else if peer.is_catching_up() {
+            // What overtakes the last message of the handshake cannot be opened, and nobody knows
+            // that it lacks what came before all that it has.
+            peer.set_queued(true);
+            self.joining.push_back((ctx.now + limits.catch_up_delay, slot));
+            if self.joining.len() == 1 && self.catching_up.is_empty() {
+                self.timers.set(Timer::CatchUp, Some(ctx.now + limits.catch_up_delay));
+            }
             // As long as viewers keep coming, there is a key frame for them that is not too old.
             if stream.keyframes.is_due(ctx.now, limits.keyframe_cache_interval_min) {
                 self.want_keyframe(ctx, id);

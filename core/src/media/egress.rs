@@ -316,7 +316,7 @@ impl Egress {
         self.cursor = self.cursor.max(turn.history.first());
         let history = turn.history;
         while let Some(packet) = history.get(self.cursor) {
-            let is_cached = self.cursor < self.live_from;
+            let is_cached = self.is_catching_up() && self.cursor < self.live_from;
             if is_cached && self.turn_bytes + turn.run.len() >= CATCH_UP_BYTES {
                 return;
             }

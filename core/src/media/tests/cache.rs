@@ -164,6 +164,25 @@ fn what_is_lost_of_the_cache_comes_again_with_the_time_that_it_had() {
     assert_eq!(again, [expected[5], expected[6], expected[9]]);
 }
 
+/// What overtakes the last message of the handshake is lost, and nobody misses what came before
+/// all that it has.
+#[test]
+fn a_late_viewer_is_given_nothing_until_it_surely_has_its_keys() {
+    let limits = Limits { catch_up_delay: SECOND / 5, ..Limits::default() };
+    let mut stage = published(limits);
+    stage.watch(2, &Setup::default());
+    stage.run(SECOND);
+    play(&mut stage, 0..5, 100);
+    stage.watch(3, &Setup::default());
+    while !stage.viewers[1].is_connected {
+        stage.run(SECOND / 100);
+    }
+    stage.run(SECOND / 10);
+    assert_eq!(stage.viewers[1].got_of(Kind::Video).len(), 0);
+    stage.run(SECOND / 5);
+    assert_eq!(stage.viewers[1].got_of(Kind::Video).len(), 5);
+}
+
 /// A live viewer, and six who come late to what takes many turns to give; tells of each round how
 /// many runs the live one got, and how many bytes those who were still behind.
 fn crowd(stage: &mut Stage) -> Vec<(usize, usize)> {
