@@ -69,6 +69,9 @@ pub(crate) struct Egress {
     /// no end to it as long as it has not caught up.
     late_until: u64,
     detour: Option<Detour>,
+    /// Whether the first packet of the cache goes alone: some receivers take what comes after it,
+    /// and is of before it, for too old.
+    goes_ahead: bool,
     /// Whether it waits for its next turn with the cache.
     is_queued: bool,
     /// Bytes that it was given of the cache in its turn.
@@ -150,6 +153,7 @@ impl Egress {
             live_from: 0,
             late_until: 0,
             detour: None,
+            goes_ahead: false,
             is_queued: false,
             turn_bytes: 0,
             transport_count: 0,
@@ -224,6 +228,7 @@ impl Egress {
         video.cached = run.and_then(|run| Some((run, history.newest_time(run)?)));
         self.cursor = keyframe;
         self.late_until = u64::MAX;
+        self.goes_ahead = true;
         true
     }
 
@@ -346,6 +351,10 @@ impl Egress {
                 self.cursor = history.before_overtakers(self.cursor);
             } else {
                 self.cursor += 1;
+            }
+            if std::mem::take(&mut self.goes_ahead) {
+                self.turn_bytes = CATCH_UP_BYTES;
+                return;
             }
         }
         self.late_until = self.late_until.min(self.cursor);
