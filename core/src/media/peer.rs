@@ -29,7 +29,6 @@ use super::runs::{Run, RunWriter, Runs, is_media};
 use super::srtp::Srtp;
 use super::transport_count::TransportCount;
 use super::ufrag;
-use crate::config::Config;
 use crate::id::{PeerId, StreamId};
 use crate::input::Flow;
 use crate::limits::Limits;
@@ -274,7 +273,7 @@ impl Peer {
             }
             return;
         }
-        let destination = self.candidate_for(flow.local, ctx.config);
+        let destination = rtc::candidate_for(flow.local, self.port, ctx.config);
         let Ok(receive) = Receive::new(Protocol::Udp, flow.remote, destination, bytes) else {
             return;
         };
@@ -574,18 +573,6 @@ impl Peer {
                 }
             }
         }
-    }
-
-    /// The candidate that stands for the address a datagram came to. Behind a NAT that is not the
-    /// address itself, but the public one of the same family.
-    fn candidate_for(&self, local: SocketAddr, config: &Config) -> SocketAddr {
-        let known = config.addresses.iter().any(|address| *address == local.ip());
-        let stand_in = config.addresses.iter().find(|other| other.is_ipv4() == local.is_ipv4());
-        let address = match stand_in {
-            Some(stand_in) if !known => *stand_in,
-            _ => local.ip(),
-        };
-        SocketAddr::new(address, self.port)
     }
 }
 

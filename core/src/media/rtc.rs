@@ -74,3 +74,15 @@ fn extension_map(config: &Config) -> ExtensionMap {
     map.set(13, Extension::VideoOrientation);
     map
 }
+
+/// The candidate that stands for the address a datagram came to. Behind a NAT that is not the
+/// address itself, but the public one of the same family.
+pub(crate) fn candidate_for(local: SocketAddr, port: u16, config: &Config) -> SocketAddr {
+    let known = config.addresses.iter().any(|address| *address == local.ip());
+    let stand_in = config.addresses.iter().find(|other| other.is_ipv4() == local.is_ipv4());
+    let address = match stand_in {
+        Some(stand_in) if !known => *stand_in,
+        _ => local.ip(),
+    };
+    SocketAddr::new(address, port)
+}
