@@ -82,8 +82,8 @@ pub struct Limits {
     /// Time between two turns of those late viewers who are given what came before.
     pub catch_up_interval: Duration,
     /// Late viewers that have their turn at once, of 16 KiB each. The others wait for the next one,
-    /// so that live viewers do not. Some 750 MB/s: a thousand who come at once have to be given more
-    /// than what comes live meanwhile, or they never catch up.
+    /// so that live viewers do not. That is some 750 MB/s: a thousand who come at once have to be
+    /// given more than what comes live meanwhile, or they never catch up.
     pub catch_up_turns_max: usize,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
     pub poll_timeout: Duration,

@@ -65,6 +65,8 @@ const STORM_ENDS: Duration = Duration::from_secs(9);
 /// How long everything may take to be in order again: a dial that ran into the last fault is given
 /// up after 5 s, and waits for 1 s before it is made again.
 const MENDING_MAX: Duration = Duration::from_secs(9);
+/// A stream that is pushed over a new link is there.
+const SETTLING: Duration = Duration::from_secs(1);
 /// Steps of a storm that bytes describe.
 const SCRIPT_STEPS_MAX: usize = 24;
 /// How long the grace of a publisher, and then what it leaves behind, takes to be over.
@@ -256,9 +258,23 @@ impl Storm {
         loop {
             self.pass(4 * GLANCE);
             self.try_again();
-            let Err(lack) = self.in_order() else { return };
+            let Err(lack) = self.in_order().and_then(|()| self.links_are_up()) else { break };
             assert!(self.sim.elapsed() < end, "{MENDING_MAX:?} after all was mended: {lack}");
         }
+        // A link that came up last brings what it pushes, of which nobody may have known yet.
+        self.pass(SETTLING);
+    }
+
+    /// Every link, for a stream that nobody plays there has to be there, too.
+    fn links_are_up(&mut self) -> Result<(), String> {
+        for node in 0..self.plan.nodes {
+            let links = self.edges.iter().filter(|edges| edges.contains(&node)).count();
+            let text = self.sim.get(node, "/?action=stat").unwrap_or_default();
+            if !text.lines().any(|line| line == format!("connections_link={links}")) {
+                return Err(format!("n{node} lacks links"));
+            }
+        }
+        Ok(())
     }
 
     fn blame_actor(&mut self, actor: usize) {
