@@ -81,11 +81,19 @@ pub(super) enum Relief {
     RightNames,
 }
 
+/// With TCP in pieces smaller than this, offers of streams that are pushed again take seconds.
+const CRUMBS: usize = 400;
+
 impl Storm {
     /// Does something bad, or something that people do.
     pub(super) fn strike(&mut self, fault: Fault) {
         match fault {
-            Fault::Weather => self.sim.network = self.weather(),
+            Fault::Weather => {
+                self.sim.network = self.weather();
+                if self.sim.network.chunk_max < CRUMBS {
+                    self.blame_links();
+                }
+            }
             Fault::Crash | Fault::PowerFailure => self.end_node(fault == Fault::PowerFailure),
             Fault::Freeze | Fault::ClockJump => self.disturb_node(fault == Fault::Freeze),
             Fault::PartedNodes => self.part_nodes(),
