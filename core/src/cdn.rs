@@ -16,6 +16,7 @@ use crate::outbox::Ctx;
 use crate::signal::{self, Greeting, Info, Request, Status};
 use crate::timers::{Timers, earlier};
 
+mod admission;
 mod balancer;
 mod dialer;
 mod link;
@@ -55,7 +56,7 @@ pub(crate) struct Node {
     last_stream: u64,
     last_play: u64,
     last_session: u64,
-    cpu_percent: u8,
+    load: admission::Load,
 }
 
 /// One signaling connection.
@@ -117,14 +118,14 @@ impl Node {
             last_stream: 0,
             last_play: 0,
             last_session: 0,
-            cpu_percent: 0,
+            load: admission::Load::new(ctx.config.media.len()),
         }
     }
 
     pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToNode) {
         match word {
             ToNode::Established { session, remote, greeting } => {
-                self.establish(session, remote, &greeting);
+                self.establish(ctx, session, remote, &greeting);
             }
             ToNode::Requested { session, request } => self.request(ctx, session, *request),
             ToNode::Gone { session } => self.forget_session(ctx, session),
@@ -155,25 +156,37 @@ impl Node {
                 Some(PeerUse::Relay { .. }) | None => {}
             },
             ToNode::Failed { peer, fault } => self.peer_failed(ctx, peer, &fault),
+            ToNode::Sent { shard, bits_per_second } => {
+                self.load.note_sent(ctx.now, shard, bits_per_second);
+            }
         }
     }
 
     pub(crate) fn set_cpu_load(&mut self, percent: u8) {
-        self.cpu_percent = percent.min(100);
+        self.load.cpu_percent = percent.min(100);
     }
 
     /// Takes over the settings of `ctx`, which have changed.
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.reload_links(ctx);
         self.balancer.reload(ctx);
+        self.mind_the_door(ctx);
     }
 
-    fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: &Greeting) {
+    fn establish(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        remote: SocketAddr,
+        greeting: &Greeting,
+    ) {
         let link = greeting.link.as_ref().map(|tag| tag.node.clone());
         self.last_session += 1;
         let ordinal = self.last_session;
+        self.load.links += usize::from(link.is_some());
         let entry = SessionEntry { ordinal, remote, link, media: BTreeMap::new() };
         self.sessions.insert(session, entry);
+        self.mind_the_door(ctx);
     }
 
     fn request(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: Request) {
@@ -216,6 +229,8 @@ impl Node {
 
     fn forget_session(&mut self, ctx: &mut Ctx<'_>, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
+        self.load.links -= usize::from(entry.link.is_some());
+        self.mind_the_door(ctx);
         for media in entry.media.into_values() {
             match media {
                 MediaSession::Publication(stream) => self.lose_publisher(ctx, stream),

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use str0m::config::{CryptoProvider, DtlsCert};
 
@@ -13,6 +14,7 @@ use crate::input::Service;
 use crate::limits::Limits;
 use crate::pages::Pages;
 
+mod admission;
 mod balancing;
 mod codecs;
 mod diagnostics;
@@ -25,6 +27,7 @@ mod settings;
 mod spelling;
 mod values;
 
+pub use admission::{Admission, Network};
 pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, FingerprintError, Mode};
 pub use diagnostics::{SettingsError, Warning};
 pub use keys::{Effect, KEYS, Key};
@@ -57,6 +60,13 @@ pub struct Config {
     pub pages: Pages,
     /// The bounds.
     pub limits: Limits,
+}
+
+impl Config {
+    /// How long a drain takes at most, until whoever is left is cut off.
+    pub fn drain_time_max(&self) -> Duration {
+        self.settings.admission.drain_wait + self.limits.drain_timeout
+    }
 }
 
 /// One TCP listener.

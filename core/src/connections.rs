@@ -1,6 +1,7 @@
 //! The TCP connections that a shard accepted: pages and questions over HTTP, dialogues over
 //! WebSocket.
 
+mod addresses;
 #[cfg(test)]
 mod tests;
 
@@ -14,32 +15,45 @@ use rustls::ServerConfig;
 use crate::config::Config;
 use crate::id::{ConnId, SessionId, ShardId};
 use crate::input::{Flow, Service};
-use crate::message::{Message, Question, ToConnection, ToNode};
+use crate::message::{Door, Message, Question, ToConnection, ToNode};
 use crate::outbox::Ctx;
 use crate::output::{Event, Linger, Output};
-use crate::signal::{Session, SessionFault, Step, fail};
+use crate::signal::{self, Info, Request as Wish, Session, SessionFault, Status, Step, fail};
 use crate::stream::http::{Method, Request, Response};
 use crate::stream::{Connection, Incoming, tls};
 use crate::timers::Timers;
+
+use addresses::{Addresses, Counted};
 
 /// Close codes of RFC 6455, section 7.4.1.
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
+const TRY_AGAIN_LATER: u16 = 1013;
+
+/// Seconds after which whoever was turned away may ask again (RFC 9110, section 10.2.3).
+const RETRY_AFTER: &str = "30";
 
 /// All accepted connections of a shard.
 pub(crate) struct Connections {
     shard: ShardId,
     tls: Option<Arc<ServerConfig>>,
     table: BTreeMap<ConnId, Entry>,
+    addresses: Addresses,
     timers: Timers<ConnId>,
-    /// Set when nobody new is taken.
-    draining: bool,
+    /// Who is let in.
+    door: Door,
+    /// Set when no connection is taken any more.
+    leaving: bool,
 }
 
 struct Entry {
     stream: Connection,
     remote: SocketAddr,
+    /// `None`: the address is not counted.
+    counted: Option<Counted>,
+    /// Whether another node is at its other end, as that says itself.
+    is_link: bool,
     phase: Phase,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
@@ -63,7 +77,15 @@ impl Connections {
     pub(crate) fn new(ctx: &Ctx<'_>, shard: ShardId) -> Self {
         // The runtime has checked the certificate; without one that works, TLS ports refuse.
         let tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
-        Self { shard, tls, table: BTreeMap::new(), timers: Timers::new(), draining: false }
+        Self {
+            shard,
+            tls,
+            table: BTreeMap::new(),
+            addresses: Addresses::new(ctx.config.limits.addresses_max),
+            timers: Timers::new(),
+            door: Door::Open,
+            leaving: false,
+        }
     }
 
     /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
@@ -77,18 +99,34 @@ impl Connections {
             Service::Ws | Service::Http => false,
             Service::Wss | Service::Https | Service::Page => true,
         };
-        let full = self.table.len() >= limits.connections_max || self.draining;
+        let full = self.table.len() >= limits.connections_max || self.leaving;
         let unusable = secure && self.tls.is_none();
         let tls = self.tls.clone().filter(|_| secure);
-        let taken = !full && !unusable;
-        let stream = taken.then(|| Connection::accept(tls, ctx.clock.clone(), limits));
-        let Some(Ok(stream)) = stream else {
+        let (remote, admission) = (flow.remote, &ctx.config.settings.admission);
+        if full || unusable {
+            ctx.out.push(Output::Close { conn, how: Linger::Abort });
+            return;
+        }
+        // Before TLS, which costs more than all that is counted here.
+        let counted = match self.addresses.open(ctx.now, remote.ip(), admission) {
+            Ok(counted) => counted,
+            Err(why) => {
+                ctx.out.event(Event::Refused { remote, why: why.to_owned() });
+                ctx.out.push(Output::Close { conn, how: Linger::Abort });
+                return;
+            }
+        };
+        let Ok(stream) = Connection::accept(tls, ctx.clock.clone(), limits) else {
+            if let Some(counted) = counted {
+                self.addresses.close(ctx.now, counted);
+            }
             ctx.out.push(Output::Close { conn, how: Linger::Abort });
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        let remote = flow.remote;
-        self.table.insert(conn, Entry { stream, remote, phase, overdue: 0, goodbye: None });
+        let is_link = false;
+        let entry = Entry { stream, remote, counted, is_link, phase, overdue: 0, goodbye: None };
+        self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
 
@@ -185,9 +223,14 @@ impl Connections {
         }
     }
 
+    /// Has it that only these are let in from now on.
+    pub(crate) fn mind(&mut self, door: Door) {
+        self.door = door;
+    }
+
     /// Takes nobody new and says goodbye to all.
     pub(crate) fn drain(&mut self, ctx: &mut Ctx<'_>) {
-        self.draining = true;
+        self.leaving = true;
         for conn in self.table.keys().copied().collect::<Vec<_>>() {
             if let Some(entry) = self.table.get_mut(&conn) {
                 entry.stream.close(GOING_AWAY, "the server is shutting down");
@@ -229,13 +272,15 @@ impl Connections {
         match incoming {
             Incoming::Request(request) => self.serve(ctx, conn, &request),
             Incoming::Upgrade(request) => {
-                let allowed = ctx.config.settings.allows_origin(request.header("origin"));
-                if allowed {
-                    entry.stream.accept_upgrade();
-                    entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
-                } else {
+                if !ctx.config.settings.allows_origin(request.header("origin")) {
                     let text = "Pages of this origin may not connect: see allow_domains.";
                     entry.stream.respond(Response::error(403, text));
+                } else if self.door == Door::Draining {
+                    let response = Response::error(503, "This server is shutting down.");
+                    entry.stream.respond(response.with_header("Retry-After", RETRY_AFTER));
+                } else {
+                    entry.stream.accept_upgrade();
+                    entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
                 }
             }
             Incoming::Text(text) => self.hear(ctx, conn, &text),
@@ -252,6 +297,10 @@ impl Connections {
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
             Ok(Step::Establish { greeting, reply }) => {
+                if self.door != Door::Open && greeting.link.is_none() {
+                    self.turn_away(ctx, conn);
+                    return;
+                }
                 let itself = greeting.link.as_ref().is_some_and(|l| l.node == ctx.config.node);
                 if itself {
                     let info = "this node is listed as its own edge in loadbalancing.xml";
@@ -260,14 +309,22 @@ impl Connections {
                     return;
                 }
                 let remote = entry.remote;
+                entry.is_link = greeting.link.is_some();
                 let word = ToNode::Established { session: id, remote, greeting };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
                 entry.stream.send_text(&reply)
             }
             Ok(Step::Request(request)) => {
-                let word = ToNode::Requested { session: id, request: Box::new(request) };
-                ctx.out.post(ShardId::NODE, Message::Node(word));
-                Ok(())
+                let refusal = self.refuse_join(ctx, conn, &request);
+                match (refusal, self.table.get_mut(&conn)) {
+                    (Some(refusal), Some(entry)) => entry.stream.send_text(&refusal),
+                    (Some(_), None) => Ok(()),
+                    (None, _) => {
+                        let word = ToNode::Requested { session: id, request: Box::new(request) };
+                        ctx.out.post(ShardId::NODE, Message::Node(word));
+                        Ok(())
+                    }
+                }
             }
             Ok(Step::Reply(reply)) => entry.stream.send_text(&reply),
             Ok(Step::Nothing) => Ok(()),
@@ -280,6 +337,38 @@ impl Connections {
             self.refuse(ctx, conn, &fault.to_string());
             self.end(ctx, conn, Linger::Abort);
         }
+    }
+
+    /// Ends a dialogue that came when nobody is to come. It has not begun for the node.
+    fn turn_away(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let info = if self.door == Door::Full { Info::Full } else { Info::ShuttingDown };
+        self.refuse(ctx, conn, info.text());
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.drain_timeout };
+        let _ = entry.stream.send_text(&fail("", info.text()));
+        entry.stream.close(TRY_AGAIN_LATER, info.text());
+    }
+
+    /// What an address is told that asks for too many streams. Links have theirs at once, all that
+    /// an origin has.
+    fn refuse_join(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Wish) -> Option<String> {
+        let (published, wanted) = match request {
+            Wish::Publish(wanted) => (true, wanted),
+            Wish::Play(wanted) => (false, wanted),
+            _ => return None,
+        };
+        let entry = self.table.get(&conn).filter(|entry| !entry.is_link)?;
+        let (address, admission) = (entry.remote.ip(), &ctx.config.settings.admission);
+        self.addresses.join(ctx.now, address, admission).err()?;
+        self.refuse(ctx, conn, "streams are asked for too fast (address.joins_per_second)");
+        Some(signal::status(Status {
+            media_session: &wanted.media_session,
+            name: &wanted.name,
+            published,
+            status: "FAILED",
+            info: Some(Info::TooFast),
+            muted: None,
+        }))
     }
 
     /// Ends a dialogue, and says why both in its own words and in WebSocket's.
@@ -340,6 +429,9 @@ impl Connections {
     fn forget(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         self.timers.set(conn, None);
         let Some(entry) = self.table.remove(&conn) else { return };
+        if let Some(counted) = entry.counted {
+            self.addresses.close(ctx.now, counted);
+        }
         if let Phase::Session(session) = &entry.phase
             && session.is_established()
         {

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// TCP connections at once, per shard. One descriptor and some 10 KiB each.
     pub connections_max: usize,
+    /// Remote addresses that are counted one by one, per shard; those beyond share one budget.
+    pub addresses_max: usize,
     /// Bytes of an HTTP request head. More gets 431 (RFC 6585, section 5).
     pub http_head_bytes_max: usize,
     /// Bytes of an HTTP request body, or of a response that we asked for.
@@ -117,6 +119,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
+            addresses_max: 50_000,
             http_head_bytes_max: 16 * 1024,
             http_body_bytes_max: 64 * 1024,
             handshake_timeout: Duration::from_secs(10),

@@ -26,6 +26,7 @@ mod header;
 mod history;
 mod ingest;
 mod keyframe;
+mod meter;
 mod offer;
 mod packet;
 mod paths;
@@ -54,6 +55,7 @@ use egress::Egress;
 use history::History;
 use ingest::Ingest;
 use keyframe::KeyframeThrottle;
+use meter::Meter;
 use paths::PathKey;
 use peer::{Accepted, Fact, Peer, Role};
 use turns::Turns;
@@ -63,6 +65,7 @@ pub(crate) struct Media {
     shard: ShardId,
     /// Our media port, as peers know it.
     port: u16,
+    meter: Meter,
     peers: Slab<Peer>,
     by_id: BTreeMap<PeerId, usize>,
     /// Who was heard from where: our port and the far end.
@@ -140,6 +143,7 @@ impl Media {
         Self {
             shard,
             port,
+            meter: Meter::default(),
             peers: Slab::new(),
             by_id: BTreeMap::new(),
             by_path: BTreeMap::new(),
@@ -291,6 +295,10 @@ impl Media {
                 self.want_keyframe(ctx, stream);
             }
             if let Some(run) = run {
+                if let Some(bits_per_second) = self.meter.count(ctx.now, run.len) {
+                    let word = ToNode::Sent { shard: self.shard, bits_per_second };
+                    ctx.out.post(ShardId::NODE, Message::Node(word));
+                }
                 return Some(Transmit { flow: run.flow, len: run.len, segment: run.segment });
             }
         }

@@ -31,6 +31,10 @@ pub(crate) enum Message {
         word: ToConnection,
     },
     Media(ToMedia),
+    /// To the connections of a shard: whom to let in from now on.
+    Door(Door),
+    /// To a shard of a node that drains: its time is over.
+    Leave,
     /// Media, which may be lost.
     Packets(Vec<(StreamId, Packet)>),
 }
@@ -54,6 +58,8 @@ pub(crate) enum ToNode {
     Up { peer: PeerId },
     /// A peer is no more.
     Failed { peer: PeerId, fault: PeerFault },
+    /// How much a shard sends.
+    Sent { shard: ShardId, bits_per_second: u64 },
 }
 
 /// What a peer answers to an offer.
@@ -70,6 +76,16 @@ pub(crate) enum Question {
     ServerList { stream: Option<String>, callback: Option<String>, host: String },
     /// How the node is: `?action=stat`.
     Stat,
+}
+
+/// Whom the connections of a shard let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Door {
+    Open,
+    /// Links only.
+    Full,
+    /// Nobody.
+    Draining,
 }
 
 /// To one connection.

@@ -13,7 +13,7 @@ use crate::connections::Connections;
 use crate::id::{ConnId, ShardId};
 use crate::input::{Command, Input};
 use crate::media::Media;
-use crate::message::Message;
+use crate::message::{Door, Message};
 use crate::outbox::{Ctx, Outbox};
 use crate::output::{Event, Output, SendBuffer};
 use crate::rng::Rng;
@@ -52,6 +52,8 @@ pub struct Tables {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Drain {
     No,
+    /// Nobody new comes in, and viewers may stay until then.
+    Waiting(Instant),
     Until(Instant),
     Done,
 }
@@ -187,6 +189,8 @@ impl Shard {
             Message::Connection { conn, word } => connections.handle(ctx, conn, word),
             Message::Media(word) => media.handle(ctx, word),
             Message::Packets(packets) => media.handle_packets(ctx, &packets),
+            Message::Door(door) => connections.mind(door),
+            Message::Leave => self.leave(),
         }
     }
 
@@ -197,6 +201,14 @@ impl Shard {
         media.handle_timeout(ctx);
         if let Some(node) = node {
             node.handle_timeout(ctx);
+        }
+        let unwatched = node.as_ref().is_some_and(|node| !node.has_viewers());
+        if matches!(drain, Drain::Waiting(until) if *until <= *now || unwatched) {
+            if let Some(node) = node {
+                node.leave(ctx);
+            }
+            self.leave();
+            return;
         }
         let left = is_deserted(connections, node.as_ref());
         let over = |deadline| deadline <= *now || left;
@@ -212,10 +224,23 @@ impl Shard {
         let node = self.node.as_ref().and_then(|node| node.next_timeout(limits));
         let drain = match self.drain {
             Drain::Until(_) if is_deserted(&self.connections, self.node.as_ref()) => Some(self.now),
-            Drain::Until(deadline) => Some(deadline),
+            Drain::Waiting(_) if self.node.as_ref().is_some_and(|node| !node.has_viewers()) => {
+                Some(self.now)
+            }
+            Drain::Until(deadline) | Drain::Waiting(deadline) => Some(deadline),
             Drain::No | Drain::Done => None,
         };
         earlier(earlier(parts, node), drain)
+    }
+
+    /// Takes no connection any more and says goodbye to all.
+    fn leave(&mut self) {
+        if matches!(self.drain, Drain::No | Drain::Waiting(_)) {
+            let Self { config, clock, now, rng, out, connections, drain, .. } = self;
+            let ctx = &mut Ctx { now: *now, clock, config, rng, out };
+            *drain = Drain::Until(*now + ctx.config.limits.drain_timeout);
+            connections.drain(ctx);
+        }
     }
 
     fn obey(&mut self, command: Command) {
@@ -224,8 +249,11 @@ impl Shard {
         match command {
             Command::Drain => {
                 if *drain == Drain::No {
-                    *drain = Drain::Until(*now + ctx.config.limits.drain_timeout);
-                    connections.drain(ctx);
+                    *drain = Drain::Waiting(*now + ctx.config.settings.admission.drain_wait);
+                    connections.mind(Door::Draining);
+                    if let Some(node) = node {
+                        node.drain(ctx);
+                    }
                 }
             }
             Command::Reload(config) => {

@@ -41,6 +41,8 @@ struct Edge {
 pub(super) struct Load {
     pub(super) calls: u64,
     pub(super) cpu_percent: u64,
+    /// Whether it takes another viewer.
+    pub(super) accepting: bool,
 }
 
 impl Balancer {
@@ -83,7 +85,7 @@ impl Balancer {
             let link = links.get(edge.node.id).filter(|link| link.is_up());
             let carries = |stream| link.is_some_and(|link| link.carries(stream));
             let has_it = stream.is_none_or(|stream| stream.is_some_and(carries));
-            edge.load.is_some() && link.is_some() && has_it
+            edge.load.is_some_and(|load| load.accepting) && link.is_some() && has_it
         };
         let fit: Vec<usize> =
             (0..self.edges.len()).filter(|at| self.edges.get(*at).is_some_and(fit)).collect();
@@ -237,8 +239,9 @@ impl Edge {
     }
 }
 
-/// Reads `calls` and `systemCpuLoad` out of a node's statistics. A node that does not tell its
-/// processors' load counts as idle, one that does not tell its calls as none of ours.
+/// Reads `calls`, `systemCpuLoad` and `core_accepting` out of a node's statistics. A node that does
+/// not tell its processors' load counts as idle, one that does not say whether it is full as not,
+/// one that does not tell its calls as none of ours.
 fn read_load(text: &str) -> Option<Load> {
     let value = |key: &str| {
         let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
@@ -247,7 +250,8 @@ fn read_load(text: &str) -> Option<Load> {
     let whole = |value: f64| if value.is_finite() && value > 0.0 { value as u64 } else { 0 };
     let calls = whole(value("calls")?);
     let cpu_percent = value("systemCpuLoad").map_or(0, whole);
-    Some(Load { calls, cpu_percent })
+    let accepting = value("core_accepting") != Some(0.0);
+    Some(Load { calls, cpu_percent, accepting })
 }
 
 #[cfg(test)]
@@ -257,8 +261,12 @@ mod tests {
     #[test]
     fn a_load_is_read_from_statistics() {
         let text = "-----Connection Stats-----\nconnections=3\ncalls=12\nsystemCpuLoad=37.5\n";
-        assert_eq!(read_load(text), Some(Load { calls: 12, cpu_percent: 37 }));
-        assert_eq!(read_load("calls=1\r\n"), Some(Load { calls: 1, cpu_percent: 0 }));
+        let load = Load { calls: 12, cpu_percent: 37, accepting: true };
+        assert_eq!(read_load(text), Some(load));
+        let load = Load { calls: 1, cpu_percent: 0, accepting: true };
+        assert_eq!(read_load("calls=1\r\n"), Some(load));
+        let load = Load { accepting: false, ..load };
+        assert_eq!(read_load("calls=1\r\ncore_accepting=0\r\n"), Some(load));
         assert_eq!(read_load("<html>"), None);
         assert_eq!(read_load("calls=many"), None);
     }

@@ -39,6 +39,7 @@ impl Node {
             // A name like rtsp://… asks for a stream to be fetched from elsewhere.
             if request.name.contains("://") { Err(Info::PullUnsupported) } else { Ok(()) }
         });
+        let checked = checked.and_then(|()| self.admit_viewer(ctx));
         let StreamRequest { media_session, name, sdp: offer, .. } = request;
         if let Err(info) = checked {
             say_status(

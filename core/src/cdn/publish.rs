@@ -22,6 +22,7 @@ impl Node {
     ) {
         let claimed = self
             .check_request(ctx, session, &request)
+            .and_then(|()| self.admit_publisher(ctx, self.is_link(session)))
             .and_then(|()| self.claim_name(ctx, session, &request.name));
         match claimed {
             Ok(stream) => self.open_ingest(ctx, session, stream, request),
@@ -51,8 +52,8 @@ impl Node {
         let entry = self.sessions.get(&session);
         let open = entry.map_or(0, |entry| entry.media.len());
         // An origin pushes all that it has over one session.
-        let is_link = entry.is_some_and(|entry| entry.link.is_some());
-        let open_max = if is_link { limits.streams_max } else { limits.session_streams_max };
+        let open_max =
+            if self.is_link(session) { limits.streams_max } else { limits.session_streams_max };
         if request.media_session.is_empty() {
             Err(Info::MediaSessionIdNull)
         } else if self.session_media(session, &request.media_session).is_some() {
@@ -68,6 +69,10 @@ impl Node {
         } else {
             Ok(())
         }
+    }
+
+    fn is_link(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|entry| entry.link.is_some())
     }
 
     /// Finds the stream that the session may publish under this name, or makes it.

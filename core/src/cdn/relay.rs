@@ -58,6 +58,11 @@ impl Links {
         self.closing.retain(|dialer| !dialer.outgoing().is_empty());
     }
 
+    /// Whether any stream is pushed anywhere.
+    pub(super) fn any_carries(&self) -> bool {
+        self.links.values().any(|link| !link.relays.is_empty())
+    }
+
     fn nodes(&self) -> Vec<u32> {
         self.links.keys().copied().collect()
     }

@@ -27,7 +27,9 @@ impl Node {
             Question::ServerList { stream, callback, host } => {
                 self.server_list(ctx, stream.as_deref(), callback.as_deref(), host)
             }
-            Question::Stat => Response::ok("text/plain; charset=utf-8", self.stat().into_bytes()),
+            Question::Stat => {
+                Response::ok("text/plain; charset=utf-8", self.stat(ctx).into_bytes())
+            }
         };
         let response = response.with_header("Access-Control-Allow-Origin", "*");
         let word = ToConnection::Respond(Box::new(response));
@@ -74,8 +76,7 @@ impl Node {
         }
     }
 
-    fn stat(&self) -> String {
-        let links = self.sessions.values().filter(|session| session.link.is_some()).count();
+    fn stat(&self, ctx: &Ctx<'_>) -> String {
         let live = self.streams.values().filter(|stream| stream.is_playable()).count();
         let viewers = self.plays.values();
         let viewers = viewers.filter(|play| matches!(play.phase, Phase::Playing { .. })).count();
@@ -94,7 +95,7 @@ impl Node {
             &[
                 ("connections", self.sessions.len()),
                 ("connections_websocket", self.sessions.len()),
-                ("connections_link", links),
+                ("connections_link", self.load.links),
             ],
         );
         section(
@@ -109,10 +110,13 @@ impl Node {
             ],
         );
         section("Call", &[("calls", viewers)]);
+        let bitrate_out = usize::try_from(self.load.bitrate_out(ctx.now)).unwrap_or(usize::MAX);
         section(
             "System",
             &[
-                ("systemCpuLoad", usize::from(self.cpu_percent)),
+                ("systemCpuLoad", usize::from(self.load.cpu_percent)),
+                ("core_accepting", usize::from(self.admit_viewer(ctx).is_ok())),
+                ("core_bitrate_out", bitrate_out),
                 ("core_peers", self.peers.len()),
                 ("core_shards", self.placed.len()),
             ],

@@ -10,13 +10,14 @@ use super::*;
 use crate::Event;
 use crate::limits::Limits;
 use crate::media::Formats;
-use crate::message::{Answer, Question};
+use crate::message::{Answer, Door, Question};
 use crate::output::Output;
 use crate::signal::StreamRequest;
 use crate::stream::http::Response;
 use crate::stream::{Connection, Incoming};
 use crate::tests::Bench;
 
+mod admitting;
 mod balancing;
 mod choosing;
 mod links;
@@ -37,6 +38,10 @@ struct Site {
     /// What the media was told.
     media: Vec<ToMedia>,
     responses: Vec<Response>,
+    /// What the connections were told about who may come in.
+    doors: Vec<Door>,
+    /// Whether the shards were told to say goodbye.
+    left: bool,
     events: Vec<Event>,
     edges: BTreeMap<IpAddr, Edge>,
     conns: BTreeMap<ConnId, (IpAddr, Connection)>,
@@ -91,6 +96,8 @@ impl Site {
             told: Vec::new(),
             media: Vec::new(),
             responses: Vec::new(),
+            doors: Vec::new(),
+            left: false,
             events: Vec::new(),
             edges: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -270,6 +277,8 @@ impl Site {
                 self.responses.push(*response);
             }
             Message::Media(word) => self.media.push(word),
+            Message::Door(door) => self.doors.push(door),
+            Message::Leave => self.left = true,
             Message::Packets(_) => panic!("the node sends no packets"),
         }
     }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Listening;
+use super::admission::Admission;
 use super::balancing::Balancing;
 use super::diagnostics::{Place, SettingsError, Warning};
 use super::values::Values;
-use super::{codecs, loadbalancer, origins, properties};
+use super::{admission, codecs, loadbalancer, origins, properties};
 
 /// The most bytes of a node's name: it stands in log lines, in the ready line and in messages.
 const NODE_ID_BYTES_MAX: usize = 64;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub link_grace: Duration,
     /// `play.wait`: how long a play of an unknown name waits for it to appear.
     pub play_wait: Duration,
+    /// `limit.*`, `address.*` and `drain.timeout`.
+    pub admission: Admission,
     /// `cdn_require_tls`: refuse edges without `<wss>`.
     pub cdn_require_tls: bool,
     /// `cdn_ca`: a PEM file of authorities that edges' certificates may be signed by.
@@ -179,6 +182,7 @@ impl Settings {
             publisher_grace: values.get("publisher.grace").millis(0)?,
             link_grace: values.get("link.grace").millis(0)?,
             play_wait: values.get("play.wait").millis(0)?,
+            admission: admission::read(&values)?,
             cdn_require_tls,
             cdn_ca: values.get("cdn_ca").path()?,
             client_dir: values.get("client_dir").path()?,

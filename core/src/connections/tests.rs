@@ -14,6 +14,7 @@ use crate::pages::Pages;
 use crate::tests::Bench;
 use crate::{ConnId, Epoch, Shard, ShardId};
 
+mod admission;
 mod dialogues;
 mod requests;
 
@@ -86,10 +87,13 @@ impl Server {
     }
 
     fn connect(&mut self) -> ConnId {
+        self.connect_from([10, 0, 0, 1])
+    }
+
+    fn connect_from(&mut self, address: [u8; 4]) -> ConnId {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
-        let flow =
-            Flow { local: ([127, 0, 0, 1], 8080).into(), remote: ([10, 0, 0, 1], 999).into() };
+        let flow = Flow { local: ([127, 0, 0, 1], 8080).into(), remote: (address, 999).into() };
         self.hear(Input::Accepted { conn, service: Service::Ws, flow });
         conn
     }

@@ -23,6 +23,12 @@ pub(crate) enum Info {
     /// A pull source in place of a stream name.
     PullUnsupported,
     TooManyStreams,
+    /// The address asks for too many streams in too short a time.
+    TooFast,
+    /// The node is at a limit that its operator set.
+    Full,
+    /// The node takes nobody new and ends soon.
+    ShuttingDown,
     NameTooLong,
     CodecChanged,
     Failed,
@@ -47,6 +53,9 @@ impl Info {
             Self::BadOffer => "Failed to add stream to proxy",
             Self::ProviderUnsupported => "Only WebRTC is offered by this server",
             Self::PullUnsupported => "Failed to get agent storage",
+            Self::TooFast => "Too many requests from this address, try again in a moment",
+            Self::Full => "This server is full, try another one or try again later",
+            Self::ShuttingDown => "This server is shutting down",
             Self::TooManyStreams => "Too many streams",
             Self::NameTooLong => "Stream name is empty or too long",
             Self::CodecChanged => "The publisher came back with another codec",

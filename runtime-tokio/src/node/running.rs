@@ -192,7 +192,7 @@ impl Running {
             // A shard whose mailbox is full is halted below.
             let _ = mailbox.post(Letter::Command(Command::Drain));
         }
-        if let Some(outcome) = self.wait(self.config.limits.drain_timeout + FLUSH) {
+        if let Some(outcome) = self.wait(self.config.drain_time_max() + FLUSH) {
             return outcome;
         }
         warn!("{} shards did not drain in time and are cut off", self.threads.len());

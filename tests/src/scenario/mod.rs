@@ -1,6 +1,7 @@
 //! What is played through in every world: in the simulation, and over loopback with each runtime.
 
 mod account;
+mod admission;
 mod nodes;
 mod publishers;
 mod stage;
@@ -16,7 +17,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 19] {
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 21] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -34,6 +35,8 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 19] {
         ("mute_before_edge", words::mute_before_edge),
         ("data", words::data),
         ("drain", nodes::drain),
+        ("patient_drain", admission::patient_drain),
+        ("full_edge", admission::full_edge),
         ("origin_restarts", nodes::origin_restarts),
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),

@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 23] = [
+const SCENARIOS: [&str; 25] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -40,6 +40,8 @@ const SCENARIOS: [&str; 23] = [
     "nodes_push_to_each_other",
     "no_socket_at_first",
     "anything",
+    "patient_drain",
+    "full_edge",
 ];
 
 /// Name and course of those that only a simulation can play.

@@ -56,6 +56,17 @@ fn the_fewest_calls_win_and_those_just_sent_count() {
 }
 
 #[test]
+fn nobody_is_sent_to_an_edge_that_is_full() {
+    let mut site = loaded("", &[(0, 0), (7, 0)]);
+    site.edge(1).stat.push_str("core_accepting=0\n");
+    site.wait_ms(10_000);
+    assert_eq!(picks(&mut site, 3), [2, 2, 2]);
+    site.edge(2).stat.push_str("core_accepting=0\n");
+    site.wait_ms(10_000);
+    assert_eq!(ask(&mut site, None), None);
+}
+
+#[test]
 fn a_herd_is_spread() {
     for mode in ["", "mode='LESS_LOADED_NODE'", "mode='RoundRobin'"] {
         let mut site = loaded(mode, &[(0, 0), (0, 0), (0, 0)]);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::super::admission::Network;
 use super::super::balancing::Mode;
 use super::super::keys::{Effect, KEYS};
 use super::*;
@@ -63,6 +64,17 @@ fn an_empty_file_gives_the_defaults() {
         publisher_grace: Duration::from_secs(5),
         link_grace: Duration::from_secs(90),
         play_wait: Duration::from_secs(1),
+        admission: Admission {
+            viewers: None,
+            sessions: None,
+            bitrate_out: None,
+            cpu_percent: None,
+            connections: 1_000,
+            connections_per_second: 50,
+            joins_per_second: 50,
+            exempt: ["127.0.0.0/8", "::1"].iter().filter_map(|it| Network::parse(it)).collect(),
+            drain_wait: Duration::ZERO,
+        },
         cdn_require_tls: false,
         cdn_ca: None,
         client_dir: None,
@@ -182,9 +194,7 @@ fn overrides_win_over_the_file() {
     assert_eq!(warnings, [Warning(expected.to_owned())]);
 }
 
-#[test]
-fn every_working_key_reaches_its_field() {
-    let text = "ip = 192.0.2.1, 2001:db8::1, ::ffff:192.0.2.1
+const EVERY_KEY: &str = "ip = 192.0.2.1, 2001:db8::1, ::ffff:192.0.2.1
 ip_local : 0.0.0.0
 ws.port=0
 wss.port=off
@@ -213,10 +223,22 @@ link.grace=1
 play.wait=86400000
 cdn_require_tls=true
 cdn_ca=/etc/ca.pem
+limit.viewers=500
+limit.sessions=1000
+limit.bitrate_out=900000000
+limit.cpu=90
+address.connections=20
+address.connections_per_second=2
+address.joins_per_second=3
+address.exempt=
+drain.timeout=600000
 client_dir=C:\\\\pages
 tls.cert=cert.pem
 tls.key=key.pem
 ";
+
+#[test]
+fn every_working_key_reaches_its_field() {
     let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
     let expected = Settings {
         ip: vec![ip("192.0.2.1"), ip("2001:db8::1")],
@@ -243,12 +265,23 @@ tls.key=key.pem
         publisher_grace: Duration::ZERO,
         link_grace: Duration::from_millis(1),
         play_wait: Duration::from_secs(86_400),
+        admission: Admission {
+            viewers: Some(500),
+            sessions: Some(1_000),
+            bitrate_out: Some(900_000_000),
+            cpu_percent: Some(90),
+            connections: 20,
+            connections_per_second: 2,
+            joins_per_second: 3,
+            exempt: vec![],
+            drain_wait: Duration::from_secs(600),
+        },
         cdn_require_tls: true,
         cdn_ca: Some("/etc/ca.pem".into()),
         client_dir: Some("C:\\pages".into()),
         tls_files: Some(("cert.pem".into(), "key.pem".into())),
     };
-    assert_eq!(settings(text), expected);
+    assert_eq!(settings(EVERY_KEY), expected);
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! Who is served by a node that has enough to do, or that ends.
+
+use super::*;
+
+const FULL: &str = "This server is full, try another one or try again later";
+const ENDS: &str = "This server is shutting down";
+
+fn site(properties: &str) -> Site {
+    Site::with(properties, None, Limits::default())
+}
+
+fn failed(info: &str) -> (String, String) {
+    ("FAILED".to_owned(), info.to_owned())
+}
+
+fn stat(site: &mut Site, key: &str) -> String {
+    let (shard, conn) = (ShardId::NODE, ConnId::accepted(99));
+    site.hear(ToNode::Asked { shard, conn, question: Question::Stat });
+    let text = String::from_utf8(site.responses.pop().unwrap().body().to_vec()).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap().to_owned()
+}
+
+#[test]
+fn one_viewer_too_many_is_refused_and_comes_in_when_another_leaves() {
+    let mut site = site("limit.viewers=2\n");
+    let publisher = site.join("10.0.0.1");
+    site.live(publisher, "p", "a");
+    let viewer = site.join("10.0.0.2");
+    site.watch(viewer, "v1", "a");
+    assert_eq!(stat(&mut site, "core_accepting"), "1");
+    // Whoever still waits for a name counts as well.
+    site.play(viewer, "v2", "not there");
+    assert_eq!(stat(&mut site, "core_accepting"), "0");
+    let another = site.join("10.0.0.3");
+    site.play(another, "v3", "a");
+    assert_eq!(site.status(another, "v3"), failed(FULL));
+    assert_eq!(site.status(viewer, "v1").0, "PLAYING");
+    site.stop(viewer, "v2");
+    site.watch(another, "v4", "a");
+    assert_eq!(site.status(another, "v4").0, "PLAYING");
+    site.live(another, "p2", "b");
+    assert_eq!(site.status(another, "p2").0, "PUBLISHING", "publishers are no viewers");
+}
+
+#[test]
+fn a_node_that_sends_enough_takes_nobody_new_until_it_sends_less() {
+    let mut site = site("limit.bitrate_out=1000000\n");
+    let publisher = site.join("10.0.0.1");
+    site.live(publisher, "p", "a");
+    let viewer = site.join("10.0.0.2");
+    let sends = |bits_per_second| ToNode::Sent { shard: ShardId::NODE, bits_per_second };
+    site.hear(sends(999_999));
+    site.watch(viewer, "v1", "a");
+    assert_eq!(site.status(viewer, "v1").0, "PLAYING");
+    site.hear(sends(1_000_000));
+    assert_eq!(stat(&mut site, "core_bitrate_out"), "1000000");
+    site.play(viewer, "v2", "a");
+    assert_eq!(site.status(viewer, "v2"), failed(FULL));
+    site.publish(viewer, "p2", "b");
+    assert_eq!(site.status(viewer, "p2"), failed(FULL));
+    // What an origin brings is another matter: viewers are sent here for it.
+    let link = site.link("10.0.0.9", "origin");
+    site.live(link, "l", "c");
+    assert_eq!(site.status(link, "l").0, "PUBLISHING");
+    // Whoever sends nothing says nothing.
+    site.wait_ms(3_000);
+    assert_eq!(stat(&mut site, "core_bitrate_out"), "0");
+    site.watch(viewer, "v3", "a");
+    assert_eq!(site.status(viewer, "v3").0, "PLAYING");
+}
+
+#[test]
+fn busy_processors_turn_people_away() {
+    let mut site = site("limit.cpu=90\n");
+    let publisher = site.join("10.0.0.1");
+    site.node.set_cpu_load(89);
+    site.live(publisher, "p", "a");
+    site.node.set_cpu_load(90);
+    site.play(publisher, "v", "a");
+    assert_eq!(site.status(publisher, "v"), failed(FULL));
+    assert_eq!(stat(&mut site, "core_accepting"), "0");
+}
+
+#[test]
+fn sessions_beyond_the_limit_find_the_door_shut_and_links_do_not_count() {
+    let mut site = site("limit.sessions=2\n");
+    site.link("10.0.0.9", "origin");
+    let one = site.join("10.0.0.1");
+    assert_eq!(site.doors, []);
+    site.join("10.0.0.2");
+    assert_eq!(site.doors, [Door::Full]);
+    site.leave(one);
+    assert_eq!(site.doors, [Door::Full, Door::Open]);
+}
+
+#[test]
+fn a_node_that_ends_serves_whom_it_has_and_nobody_else() {
+    let mut site = site("");
+    let publisher = site.join("10.0.0.1");
+    site.live(publisher, "p", "a");
+    site.watch(publisher, "v1", "a");
+    let link = site.link("10.0.0.9", "origin");
+    site.node.drain(&mut site.bench.ctx());
+    site.settle();
+    assert_eq!(site.doors, [Door::Draining]);
+    assert_eq!(stat(&mut site, "core_accepting"), "0");
+    site.play(publisher, "v2", "a");
+    assert_eq!(site.status(publisher, "v2"), failed(ENDS));
+    for (session, id) in [(publisher, "p2"), (link, "l")] {
+        site.publish(session, id, "b");
+        assert_eq!(site.status(session, id), failed(ENDS));
+    }
+    assert_eq!(site.status(publisher, "v1").0, "PLAYING");
+    assert!(site.node.has_viewers());
+    site.stop(publisher, "v1");
+    assert!(!site.node.has_viewers());
+}
