@@ -352,11 +352,7 @@ impl Connections {
     /// What an address is told that asks for too many streams. Links have theirs at once, all that
     /// an origin has.
     fn refuse_join(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Wish) -> Option<String> {
-        let (published, wanted) = match request {
-            Wish::Publish(wanted) => (true, wanted),
-            Wish::Play(wanted) => (false, wanted),
-            _ => return None,
-        };
+        let (wanted, published) = request.stream()?;
         let entry = self.table.get(&conn).filter(|entry| !entry.is_link)?;
         let (address, admission) = (entry.remote.ip(), &ctx.config.settings.admission);
         self.addresses.join(ctx.now, address, admission).err()?;

@@ -63,7 +63,8 @@ impl Bench {
     }
 }
 
-fn start() -> Instant {
+/// Some instant to count from.
+pub(crate) fn start() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
     Instant::now()
 }

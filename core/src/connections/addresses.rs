@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
+    use crate::tests::start;
 
     /// Everybody is counted: four connections at once, ten a second, two joins a second.
     fn strict() -> Admission {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_much_open_and_another_does_not_mind() {
-        let (now, admission) = (Instant::now(), strict());
+        let (now, admission) = (start(), strict());
         let mut addresses = Addresses::new(1_000);
         let mut open = |address| addresses.open(now, address, &admission).map(Option::unwrap);
         let counted: Vec<Counted> = (0..4).map(|_| open(ip(1)).unwrap()).collect();
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_comes_too_fast_is_refused_until_its_time_has_come() {
-        let mut now = Instant::now();
+        let mut now = start();
         let admission = Admission { connections: 1_000, ..strict() };
         let mut addresses = Addresses::new(1_000);
         let mut taken = 0;
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_exempt_are_not_counted_and_a_network_of_ipv6_counts_as_one() {
-        let (now, admission) = (Instant::now(), strict());
+        let (now, admission) = (start(), strict());
         let admission = Admission { exempt: Settings::default().admission.exempt, ..admission };
         let mut addresses = Addresses::new(1_000);
         for _ in 0..100 {
@@ -230,7 +231,7 @@ mod tests {
 
     #[test]
     fn addresses_without_number_take_no_memory_and_nothing_from_those_who_are_known() {
-        let (mut now, admission) = (Instant::now(), strict());
+        let (mut now, admission) = (start(), strict());
         let mut addresses = Addresses::new(100);
         let known = addresses.open(now, ip(0), &admission).unwrap().unwrap();
         let mut refused = 0;

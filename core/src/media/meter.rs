@@ -30,10 +30,11 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::start;
 
     #[test]
     fn a_rate_is_told_once_a_second_and_silence_counts() {
-        let (start, mut meter) = (Instant::now(), Meter::default());
+        let (start, mut meter) = (start(), Meter::default());
         let told: Vec<(u64, u64)> = (0..=250)
             .filter_map(|n| {
                 let now = start + Duration::from_millis(10 * n);

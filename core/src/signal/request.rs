@@ -67,6 +67,22 @@ pub(crate) enum Request {
     },
 }
 
+impl Request {
+    /// The stream that it asks for, and whether to publish it.
+    pub(crate) fn stream(&self) -> Option<(&StreamRequest, bool)> {
+        match self {
+            Self::Publish(wanted) => Some((wanted, true)),
+            Self::Play(wanted) => Some((wanted, false)),
+            Self::Unpublish { .. }
+            | Self::Stop { .. }
+            | Self::Available { .. }
+            | Self::StreamEvent { .. }
+            | Self::Snapshot { .. }
+            | Self::Data { .. } => None,
+        }
+    }
+}
+
 /// `publishStream` or `playStream`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StreamRequest {
