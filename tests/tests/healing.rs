@@ -1,0 +1,138 @@
+//! What breaks heals by itself, and by when: the times are those of the simulation, to the
+//! millisecond.
+
+use std::time::Duration;
+
+use distributary_core::Event;
+use distributary_tests::browser::Shape;
+use distributary_tests::sim::{Plan, Sim};
+use distributary_tests::world::{NodeId, Partition, Party, World};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An origin with an edge, a publisher there and a viewer here, who sees something.
+struct Show {
+    sim: Sim,
+    origin: NodeId,
+    edge: NodeId,
+    publisher: Party,
+    viewer: Party,
+}
+
+impl Show {
+    fn new(seed: u64) -> Self {
+        let mut sim = Sim::new(seed);
+        let edge = NodeId(sim.add_node(Plan::new("edge.example")));
+        let origin = NodeId(sim.add_node(Plan::new("origin.example").edges(&["edge.example"])));
+        let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+        let publishes = |sim: &Sim| sim.status(&publisher) == "PUBLISHING";
+        assert!(sim.wait(5 * SECOND, publishes));
+        let viewer = sim.play(edge, "ab12", Shape::audio_video());
+        let mut show = Self { sim, origin, edge, publisher, viewer };
+        show.sees(5 * SECOND);
+        show
+    }
+
+    /// Waits for more of the picture, and tells how long that took.
+    fn sees(&mut self, within: Duration) -> Duration {
+        let (viewer, begun) = (self.viewer.clone(), self.sim.elapsed());
+        let before = self.sim.seen(&viewer).video;
+        let more = |sim: &Sim| sim.seen(&viewer).video > before + 10;
+        assert!(self.sim.wait(within, more), "no picture within {within:?}");
+        assert_eq!(self.sim.status(&viewer), "PLAYING");
+        self.sim.elapsed() - begun
+    }
+
+    /// Waits until the origin says this of its link.
+    fn hears(&mut self, within: Duration, what: impl Fn(&Event) -> bool) -> Duration {
+        let (origin, begun) = (self.origin, self.sim.elapsed());
+        let said = |sim: &Sim| sim.events(origin).iter().filter(|event| what(event)).count();
+        let before = said(&self.sim);
+        assert!(self.sim.wait(within, |sim| said(sim) > before), "not within {within:?}");
+        self.sim.elapsed() - begun
+    }
+
+    fn pass(&mut self, span: Duration) {
+        World::advance(&mut self.sim, span);
+    }
+
+    /// What the viewer has is whole, and all of it is the one publisher's.
+    fn in_order(&self) {
+        let seen = self.sim.seen(&self.viewer);
+        assert_eq!(seen.faults, [] as [&str; 0]);
+        assert_eq!(seen.publishers, [self.sim.browser(&self.publisher).number()]);
+        assert_eq!(seen.statuses.len(), 1, "nothing but PLAYING: {:?}", seen.statuses);
+    }
+}
+
+#[test]
+fn an_edge_that_returns_has_its_streams_within_two_seconds_and_pictures_within_one_more() {
+    for (seed, pause) in (100..).zip([0, 300, 2_000, 30_000]) {
+        let mut show = Show::new(seed);
+        show.sim.kill(show.edge);
+        show.pass(pause * MS);
+        show.sim.restart(show.edge);
+        let edge = show.edge;
+        let mut waited = Duration::ZERO;
+        while show.sim.statistic(edge.0, "streams_webrtc_in") != Some(1) {
+            show.pass(10 * MS);
+            waited += 10 * MS;
+            assert!(waited <= 2 * SECOND, "seed {seed}: the stream is not back");
+        }
+        show.viewer = show.sim.play(edge, "ab12", Shape::audio_video());
+        show.sees(SECOND);
+        show.in_order();
+    }
+}
+
+#[test]
+fn viewers_sit_out_a_link_that_is_cut_for_a_second_and_for_a_minute() {
+    for (seed, cut) in (200..).zip([1, 5, 60]) {
+        let mut show = Show::new(seed);
+        show.sim.partition(show.origin, show.edge);
+        show.pass(cut * SECOND);
+        show.sim.heal(show.origin, show.edge);
+        // The link is dialed again at least once a second, and media need a handshake.
+        let took = show.sees(3 * SECOND);
+        assert!(took < 3 * SECOND, "seed {seed}: {took:?}");
+        show.pass(2 * SECOND);
+        show.in_order();
+    }
+}
+
+#[test]
+fn a_dead_link_is_noticed_within_three_seconds_although_no_connection_says_so() {
+    for seed in 300..303 {
+        let mut show = Show::new(seed);
+        // Its power fails: nothing comes from there any more, not even an end.
+        show.sim.darken_node(show.edge.0);
+        let took = show.hears(4 * SECOND, |event| matches!(event, Event::LinkDown { .. }));
+        assert!(took <= 3 * SECOND + 200 * MS, "seed {seed}: {took:?}");
+        show.sim.restart(show.edge);
+        show.hears(2 * SECOND, |event| matches!(event, Event::RelayUp { .. }));
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_costs_no_session() {
+    for (seed, jump) in (400..).zip([100 * MS, SECOND, 2 * SECOND]) {
+        let mut show = Show::new(seed);
+        for node in [show.origin, show.edge] {
+            show.sim.jump_clock(node.0, jump);
+            show.sees(3 * SECOND);
+        }
+        show.in_order();
+    }
+}
+
+#[test]
+fn a_link_that_breaks_again_and_again_is_back_at_once_each_time() {
+    let mut show = Show::new(500);
+    for _ in 0..10 {
+        show.sim.sever(show.origin, show.edge);
+        show.hears(2 * SECOND, |event| matches!(event, Event::LinkUp { .. }));
+        show.sees(2 * SECOND);
+    }
+    show.in_order();
+}
