@@ -14,9 +14,11 @@ use crate::output::{SendBuffer, Transmit};
 use crate::timers::{Timers, earlier};
 
 mod answer;
+mod bandwidth;
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod crypto;
+mod datagram;
 mod dial;
 mod egress;
 mod fault;
@@ -43,6 +45,7 @@ mod turns;
 mod ufrag;
 mod wishes;
 
+pub(crate) use bandwidth::Shortage;
 pub use crypto::crypto_provider;
 pub(crate) use fault::PeerFault;
 pub(crate) use format::Formats;
@@ -419,7 +422,7 @@ impl Media {
     /// then on the peer is known by where it sends from.
     fn find(&mut self, ctx: &Ctx<'_>, flow: Flow, datagram: &[u8]) -> Option<usize> {
         let path = PathKey::of(&flow);
-        if peer::is_stun(datagram)
+        if datagram::is_stun(datagram)
             && let Ok(message) = StunMessage::parse(datagram)
             && let Some((ours, _)) = message.split_username()
         {
@@ -517,6 +520,10 @@ impl Media {
                 (Fact::KeyframeWanted, Role::Egress(egress)) => {
                     let stream = egress.stream;
                     self.want_keyframe(ctx, stream);
+                }
+                (Fact::Short(shortage), _) => {
+                    let short = ToNode::Short { peer: peer.id, shortage };
+                    ctx.out.post(ShardId::NODE, Message::Node(short));
                 }
                 (Fact::Packet(_), Role::Egress(_)) | (Fact::KeyframeWanted, Role::Ingest(_)) => {}
                 (Fact::Failed(fault), _) => self.fail(ctx, slot, fault),

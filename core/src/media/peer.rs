@@ -15,6 +15,8 @@ use str0m::rtp::Extension;
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::answer;
+use super::bandwidth::Shortage;
+use super::datagram::{is_media, is_rtcp, is_stun};
 use super::egress::Egress;
 use super::fault::PeerFault;
 use super::format::{Formats, Offered};
@@ -25,7 +27,7 @@ use super::offer::{Narrowed, Offer};
 use super::packet::{Kind, Packet};
 use super::paths::{Paths, any_address};
 use super::rtc;
-use super::runs::{Run, RunWriter, Runs, is_media};
+use super::runs::{Run, RunWriter, Runs};
 use super::srtp::Srtp;
 use super::transport_count::TransportCount;
 use super::ufrag;
@@ -98,6 +100,8 @@ pub(crate) enum Fact {
     Packet(Packet),
     /// The far side wants a key frame of what we send it.
     KeyframeWanted,
+    /// What it is sent is more than its way takes.
+    Short(Shortage),
     Failed(PeerFault),
 }
 
@@ -268,8 +272,10 @@ impl Peer {
         if let Role::Egress(egress) = &mut self.role
             && is_media(bytes)
         {
-            if is_rtcp(bytes) && egress.hear(bytes) {
-                facts.push(Fact::KeyframeWanted);
+            if is_rtcp(bytes) {
+                let heard = egress.hear(ctx.now, &ctx.config.limits, bytes);
+                facts.extend(heard.needs_keyframe.then_some(Fact::KeyframeWanted));
+                facts.extend(heard.shortage.map(Fact::Short));
             }
             return;
         }
@@ -582,14 +588,4 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.rtc.disconnect();
     }
-}
-
-/// RFC 7983, section 7.
-pub(crate) fn is_stun(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| *first <= 3)
-}
-
-/// RTCP, if it is one of both (RFC 5761, section 4).
-fn is_rtcp(datagram: &[u8]) -> bool {
-    datagram.get(1).is_some_and(|second| (192..=223).contains(second))
 }
