@@ -43,6 +43,7 @@ mod transport_count;
 mod turn;
 mod turns;
 mod ufrag;
+mod video_rates;
 mod wishes;
 
 pub(crate) use bandwidth::Shortage;
@@ -131,6 +132,8 @@ enum Timer {
     Period(StreamId),
     /// The late viewers' next turn.
     CatchUp,
+    /// A peer is told the rate of its picture.
+    VideoRate(usize),
 }
 
 impl Media {
@@ -248,6 +251,7 @@ impl Media {
                     self.set_period(ctx, stream);
                 }
                 Timer::CatchUp => self.catch_up(ctx),
+                Timer::VideoRate(slot) => self.tell_video_rate(ctx, slot),
             }
         }
     }
@@ -390,6 +394,7 @@ impl Media {
             self.forget_path(PathKey::of(path), slot);
         }
         self.timers.set(Timer::Peer(slot), None);
+        self.timers.set(Timer::VideoRate(slot), None);
         self.turns.remove(slot);
         self.catching_up.retain(|other| *other != slot);
         self.joining.retain(|(_, other)| *other != slot);
@@ -512,6 +517,7 @@ impl Media {
                     let up = ToNode::Up { peer: peer.id };
                     ctx.out.post(ShardId::NODE, Message::Node(up));
                     self.join(ctx, slot);
+                    self.count_video(ctx, slot);
                 }
                 (Fact::Packet(packet), Role::Ingest(ingest)) => {
                     let stream = ingest.stream;

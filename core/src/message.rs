@@ -52,6 +52,8 @@ pub(crate) enum ToNode {
     Offered { peer: PeerId, outcome: Result<String, PeerFault> },
     /// A peer's media path is up.
     Up { peer: PeerId },
+    /// Bits of picture that a peer sent, or was sent, since the last word on them.
+    VideoRate { peer: PeerId, bits: u64 },
     /// What a viewer is sent is more than its way takes.
     Short { peer: PeerId, shortage: Shortage },
     /// A peer is no more.

@@ -325,6 +325,13 @@ impl Egress {
         heard
     }
 
+    /// Bytes of picture that the viewer was sent so far, modulo 2^32; `None` without a picture, and
+    /// on a link, behind which nobody counts.
+    pub(crate) fn video_bytes(&self) -> Option<u32> {
+        let video = self.video.as_ref().filter(|_| !self.begins_live)?;
+        Some(video.payload_bytes)
+    }
+
     /// Seals what the viewer lacks and what is new to it, as much as goes into one run. `unix` is
     /// the wall time.
     pub(crate) fn next_run(

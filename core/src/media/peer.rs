@@ -14,6 +14,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
+use self::phase::Phase;
 use super::answer;
 use super::bandwidth::Shortage;
 use super::datagram::{is_media, is_rtcp, is_stun};
@@ -38,6 +39,8 @@ use crate::outbox::Ctx;
 use crate::output::SendBuffer;
 use crate::timers::earlier;
 
+mod phase;
+
 /// One WebRTC transport and what it is for.
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
@@ -61,6 +64,8 @@ pub(crate) struct Peer {
     wake: Option<Instant>,
     /// Which of the far side's transport-wide sequence numbers str0m may see.
     transport_count: TransportCount,
+    /// Bytes of picture up to the last word on their rate, modulo 2^32.
+    pub(super) told_video_bytes: u32,
     /// When the first thing was written that the last drain did not send.
     written: Option<Instant>,
 }
@@ -75,22 +80,6 @@ pub(crate) enum Role {
     Ingest(Ingest),
     /// We send: a browser plays, or we push to an edge.
     Egress(Box<Egress>),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// ICE and DTLS are under way.
-    Connecting { since: Instant, ice: bool },
-    /// Media may flow. `checked` is when ICE was last heard.
-    Connected { checked: Instant },
-    /// The peer said goodbye on DTLS.
-    Leaving { since: Instant },
-}
-
-impl Phase {
-    fn is_connected(self) -> bool {
-        matches!(self, Self::Connected { .. })
-    }
 }
 
 /// What a drain brought to light.
@@ -257,6 +246,7 @@ impl Peer {
             handshake,
             wake: Some(ctx.now),
             transport_count: TransportCount::default(),
+            told_video_bytes: 0,
             written: Some(ctx.now),
         }
     }
@@ -381,6 +371,11 @@ impl Peer {
             Role::Egress(egress) => egress.take_wish().then_some(egress.stream),
             Role::Ingest(_) => None,
         }
+    }
+
+    /// Whether media may flow.
+    pub(super) fn is_connected(&self) -> bool {
+        self.phase.is_connected()
     }
 
     fn can_send(&self) -> bool {
@@ -562,23 +557,11 @@ impl Peer {
     }
 
     fn deadline(&self, limits: &Limits) -> (Instant, PeerFault) {
-        match self.phase {
-            Phase::Connecting { since, ice } => {
-                let fault = if ice { PeerFault::Dtls } else { PeerFault::IceTimeout };
-                (since + limits.peer_connect_timeout, fault)
-            }
-            Phase::Leaving { since } => (since + limits.goodbye_timeout, PeerFault::Gone),
-            Phase::Connected { checked } => {
-                let consent = (checked + limits.consent_timeout, PeerFault::ConsentLost);
-                match &self.role {
-                    Role::Ingest(ingest) => {
-                        let media = ingest.heard + limits.rtp_silence_timeout;
-                        if media < consent.0 { (media, PeerFault::RtpSilence) } else { consent }
-                    }
-                    Role::Egress(_) => consent,
-                }
-            }
-        }
+        let heard = match &self.role {
+            Role::Ingest(ingest) => Some(ingest.heard),
+            Role::Egress(_) => None,
+        };
+        self.phase.deadline(heard, limits)
     }
 }
 
