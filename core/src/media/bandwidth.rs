@@ -9,6 +9,7 @@
 //! * A queue that stands and does not pass on what comes in is full, or on the way to it. Its delay
 //!   may not grow, for which a sender who went on would take it for empty.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::rtcp::{Arrivals, TICKS_PER_SECOND, Told};
@@ -60,6 +61,8 @@ pub(crate) struct Bandwidth {
     sent: Sent,
     delay: Delay,
     rates: Rates,
+    /// The number of the last feedback.
+    ordinal: Option<u8>,
     /// The last of what is told of, as it was sent and as it came, if what is next follows on it.
     flow: Flow,
     /// The estimates by delay and by loss, bit/s.
@@ -84,6 +87,7 @@ impl Bandwidth {
             sent: Sent::default(),
             delay: Delay::default(),
             rates: Rates::default(),
+            ordinal: None,
             flow: Flow::default(),
             by_delay: f64::INFINITY,
             by_loss: f64::INFINITY,
@@ -106,9 +110,16 @@ impl Bandwidth {
         arrivals: &Arrivals<'_>,
         limits: &Limits,
     ) -> Option<Shortage> {
+        let ordinal = arrivals.ordinal();
+        let before = self.ordinal.replace(ordinal);
+        if before.is_some_and(|before| before.wrapping_add(1) == ordinal) {
+            // Some receivers begin with the first that came, and what is between two reports of
+            // which none is lost, is.
+            self.lose(self.sent.untold_before(arrivals.first()));
+        }
         arrivals.each(|told| match told {
             Told::Came { number, at } => self.came(number, at),
-            Told::Missed { first, count } => self.missed(first, count),
+            Told::Missed { first, count } => self.lose(self.sent.untold(first, count)),
         });
         self.rates.end_step();
         self.judge(now, limits)
@@ -139,8 +150,8 @@ impl Bandwidth {
         self.flow.came = Some(at);
     }
 
-    fn missed(&mut self, first: u16, count: u16) {
-        for position in self.sent.untold(first, count) {
+    fn lose(&mut self, positions: Range<u64>) {
+        for position in positions {
             if self.tell(position, Fate::Missed).is_some() {
                 self.rates.lost();
             }

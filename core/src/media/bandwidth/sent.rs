@@ -75,6 +75,12 @@ impl Sent {
         start.max(self.told).max(self.first())..end
     }
 
+    /// The positions of those before one of this number that are kept and were not told of.
+    pub(super) fn untold_before(&self, number: u16) -> Range<u64> {
+        let end = self.position(number).unwrap_or(0);
+        self.told.max(self.first())..end
+    }
+
     /// Tells of the next packet, and that nothing was told of those before it.
     pub(super) fn tell(&mut self, position: u64, fate: Fate) -> Option<Packet> {
         let packet = self.packets.get_mut(slot_of(position))?;
@@ -143,6 +149,18 @@ mod tests {
         sent.tell(69_700, Fate::Came);
         assert_eq!(sent.untold(first, 8_000), 69_701..70_000);
         assert!(sent.untold(first, 600).is_empty());
+    }
+
+    #[test]
+    fn what_is_before_a_packet_and_was_not_told_of_is_found() {
+        let mut sent = sent(70_000);
+        let number = |position: u32| u16::try_from(position & 0xffff).unwrap();
+        assert_eq!(sent.untold_before(number(69_900)), 69_488..69_900);
+        sent.tell(69_800, Fate::Came);
+        assert_eq!(sent.untold_before(number(69_900)), 69_801..69_900);
+        assert!(sent.untold_before(number(69_801)).is_empty());
+        assert!(sent.untold_before(number(69_700)).is_empty());
+        assert!(sent.untold_before(number(70_003)).is_empty());
     }
 
     #[test]

@@ -18,6 +18,8 @@ const BITS_OF_TWO: u16 = 7;
 /// What one feedback packet tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Arrivals<'a> {
+    /// Counts the feedback packets of the receiver.
+    ordinal: u8,
     /// The number of the first packet that is told of.
     first: u16,
     /// How many packets are told of.
@@ -60,7 +62,7 @@ impl<'a> Arrivals<'a> {
     /// far as they should.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let (head, rest) = body.split_first_chunk::<HEAD_BYTES>()?;
-        let [.., first_high, first_low, count_high, count_low, high, middle, low, _] = *head;
+        let [.., first_high, first_low, count_high, count_low, high, middle, low, ordinal] = *head;
         let count = u16::from_be_bytes([count_high, count_low]);
         let (mut told, mut at) = (0, 0);
         while told < count {
@@ -69,6 +71,7 @@ impl<'a> Arrivals<'a> {
         }
         let (chunks, differences) = rest.split_at_checked(at)?;
         Some(Self {
+            ordinal,
             first: u16::from_be_bytes([first_high, first_low]),
             count,
             // In units of 64 ms, which are 256 ticks.
@@ -76,6 +79,16 @@ impl<'a> Arrivals<'a> {
             chunks,
             differences,
         })
+    }
+
+    /// Counts the feedback packets of the receiver.
+    pub(crate) fn ordinal(&self) -> u8 {
+        self.ordinal
+    }
+
+    /// The number of the first packet that is told of.
+    pub(crate) fn first(&self) -> u16 {
+        self.first
     }
 
     /// Tells `note` of each packet that came, and of each row of those that did not, in the order

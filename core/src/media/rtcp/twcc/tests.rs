@@ -70,6 +70,13 @@ fn every_kind_of_chunk_is_read() {
 }
 
 #[test]
+fn feedback_has_a_number_and_a_start() {
+    let body = body(0xfff0, 0, 0, &[], &[]);
+    let arrivals = Arrivals::parse(&body).unwrap();
+    assert_eq!((arrivals.ordinal(), arrivals.first()), (77, 0xfff0));
+}
+
+#[test]
 fn what_is_told_ends_with_the_count() {
     assert_eq!(told(&body(5, 2, 0, &[0b10_11111111111111], &[1; 14])), [came(5, 1), came(6, 2)]);
     assert_eq!(told(&body(5, 3, 0, &[0b0_00_1111111111111], &[])), [missed(5, 3)]);
