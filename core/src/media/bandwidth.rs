@@ -58,6 +58,8 @@ const PAUSE_TICKS_MAX: u32 = 10 * TICKS_PER_SECOND;
 pub(crate) struct Bandwidth {
     /// What ticks count from.
     epoch: Instant,
+    /// The last moment that was asked for in ticks: all packets of a run are sent in one.
+    newest: (Instant, u32),
     sent: Sent,
     delay: Delay,
     rates: Rates,
@@ -84,6 +86,7 @@ impl Bandwidth {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             epoch: now,
+            newest: (now, 0),
             sent: Sent::default(),
             delay: Delay::default(),
             rates: Rates::default(),
@@ -100,7 +103,10 @@ impl Bandwidth {
     /// Notes the next packet of the transport; the first one has the number 0. One that is not
     /// live is sent again, or late, and is not a part of the stream's rate.
     pub(crate) fn note(&mut self, now: Instant, bytes: usize, is_live: bool) {
-        self.sent.push(self.ticks(now), bytes, is_live);
+        if self.newest.0 != now {
+            self.newest = (now, self.ticks(now));
+        }
+        self.sent.push(self.newest.1, bytes, is_live);
     }
 
     /// Takes what the viewer says of what came. Tells if that has been too little for some time.
@@ -113,8 +119,8 @@ impl Bandwidth {
         let ordinal = arrivals.ordinal();
         let before = self.ordinal.replace(ordinal);
         if before.is_some_and(|before| before.wrapping_add(1) == ordinal) {
-            // Some receivers begin with the first that came, and what is between two reports of
-            // which none is lost, is.
+            // Some receivers begin with the first packet that came. What is between two reports
+            // that follow each other did not.
             self.lose(self.sent.untold_before(arrivals.first()));
         }
         arrivals.each(|told| match told {

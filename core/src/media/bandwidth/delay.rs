@@ -17,6 +17,7 @@ const CHANGE_TICKS_MAX: u32 = 3_000 * TICKS_PER_MS;
 
 /// Groups that the line goes through.
 const WINDOW: usize = 20;
+const WINDOW_GROUPS: u32 = 20;
 /// How much of a smoothed delay is that of the groups before.
 const SMOOTHING: f64 = 0.9;
 /// A trend, which is a share of time, becomes comparable with the threshold's milliseconds by the
@@ -127,9 +128,30 @@ impl Delay {
 struct Line {
     points: [(u32, f64); WINDOW],
     groups: u32,
+    /// What times count from, and the sums over the points.
+    origin: u32,
+    sums: Sums,
     /// The delay since the first group, in ms.
     delay: f64,
     smoothed: f64,
+}
+
+/// What a slope needs of its points.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+}
+
+impl Sums {
+    fn add(&mut self, x: f64, y: f64, times: f64) {
+        self.x += times * x;
+        self.y += times * y;
+        self.xx += times * x * x;
+        self.xy += times * x * y;
+    }
 }
 
 impl Line {
@@ -138,31 +160,42 @@ impl Line {
         self.delay += change_ms;
         self.smoothed = SMOOTHING * self.smoothed + (1.0 - SMOOTHING) * self.delay;
         let slot = usize::try_from(self.groups).unwrap_or(0) % WINDOW;
-        if let Some(point) = self.points.get_mut(slot) {
-            *point = (came, self.smoothed);
+        if slot == 0 {
+            self.begin_anew(came);
         }
-        self.groups = self.groups.wrapping_add(1).max(1);
+        let since = |at: u32, origin: u32| ms(at.wrapping_sub(origin).cast_signed());
+        if let Some(point) = self.points.get_mut(slot) {
+            let (gone, delay) = std::mem::replace(point, (came, self.smoothed));
+            if self.groups >= WINDOW_GROUPS {
+                self.sums.add(since(gone, self.origin), delay, -1.0);
+            }
+            self.sums.add(since(came, self.origin), self.smoothed, 1.0);
+        }
+        self.groups = self.groups.checked_add(1).unwrap_or(WINDOW_GROUPS);
         self.smoothed
+    }
+
+    /// Adds up all points, with times that count from here: sums that go on for ever lose what is
+    /// behind the point.
+    fn begin_anew(&mut self, origin: u32) {
+        (self.origin, self.sums) = (origin, Sums::default());
+        if self.groups >= WINDOW_GROUPS {
+            for (came, delay) in self.points {
+                self.sums.add(ms(came.wrapping_sub(origin).cast_signed()), delay, 1.0);
+            }
+        }
     }
 
     /// The slope by least squares, as the threshold has it; `None` before there are enough.
     fn trend(&self) -> Option<f64> {
-        if self.groups < WINDOW as u32 {
+        if self.groups < WINDOW_GROUPS {
             return None;
         }
-        let (origin, _) = *self.points.first()?;
-        let points =
-            self.points.map(|(came, delay)| (ms(came.wrapping_sub(origin).cast_signed()), delay));
-        let mean = |sum: f64| sum / WINDOW as f64;
-        let came = mean(points.iter().map(|(came, _)| came).sum());
-        let delay = mean(points.iter().map(|(_, delay)| delay).sum());
-        let (mut both, mut square) = (0.0, 0.0);
-        for (at, delayed) in points {
-            both += (at - came) * (delayed - delay);
-            square += (at - came) * (at - came);
-        }
-        let counted = self.groups.min(GROUPS_COUNTED_MAX);
-        (square > 0.0).then(|| both / square * f64::from(counted) * GAIN)
+        let count = f64::from(WINDOW_GROUPS);
+        let Sums { x, y, xx, xy } = self.sums;
+        let (both, square) = (xy - x * y / count, xx - x * x / count);
+        let counted = f64::from(self.groups.min(GROUPS_COUNTED_MAX));
+        (square > 0.0).then(|| both / square * counted * GAIN)
     }
 }
 
@@ -253,4 +286,84 @@ impl Least {
 
 fn ms(ticks: i32) -> f64 {
     f64::from(ticks) / f64::from(TICKS_PER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The slope of points by the definition.
+    fn slope(points: &[(f64, f64)]) -> f64 {
+        let count = points.len() as f64;
+        let x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
+        let y = points.iter().map(|(_, y)| y).sum::<f64>() / count;
+        let both: f64 = points.iter().map(|(at, delay)| (at - x) * (delay - y)).sum();
+        both / points.iter().map(|(at, _)| (at - x) * (at - x)).sum::<f64>()
+    }
+
+    proptest! {
+        #[test]
+        fn the_line_is_that_of_least_squares(
+            start: u32,
+            groups in prop::collection::vec((20u32..400, -50i32..50), 20..200),
+        ) {
+            let mut line = Line::default();
+            let (mut came, mut at, mut points) = (start, 0.0, Vec::new());
+            for (nth, (later, change)) in (1u32..).zip(groups) {
+                came = came.wrapping_add(later);
+                at += f64::from(later) / 4.0;
+                let smoothed = line.push(came, f64::from(change));
+                points.push((at, smoothed));
+                let Some(trend) = line.trend() else {
+                    prop_assert!(nth < 20);
+                    continue;
+                };
+                let last = &points[points.len() - 20..];
+                let expected = slope(last) * f64::from(nth.min(60)) * 4.0;
+                prop_assert!((trend - expected).abs() < 1e-6, "{trend} {expected}");
+            }
+        }
+    }
+
+    fn delay(groups: impl IntoIterator<Item = u32>) -> Delay {
+        let mut delay = Delay::default();
+        for (nth, queue_ticks) in (0u32..).zip(groups) {
+            let sent = nth * 132;
+            delay.came(sent, 1_000_000u32.wrapping_add(sent + queue_ticks));
+        }
+        delay
+    }
+
+    #[test]
+    fn what_grows_is_overuse_and_what_shrinks_is_underuse() {
+        let mut grows = delay((0..60).map(|nth| nth * 20));
+        assert_eq!(grows.take_signal(), Signal::Overuse);
+        assert!(grows.has_queue());
+        assert_eq!(delay((0..60).map(|nth| 4_000 - nth * 60)).take_signal(), Signal::Underuse);
+        let mut steady = delay([7; 60]);
+        assert_eq!(steady.take_signal(), Signal::Normal);
+        assert!(!steady.has_queue());
+    }
+
+    /// One whose delay stays high for half a minute has another way.
+    #[test]
+    fn what_stands_for_long_is_the_way_itself() {
+        let with_step =
+            |groups: usize| delay((0..100 + groups).map(|nth| if nth < 100 { 0 } else { 800 }));
+        assert!(with_step(100).has_queue());
+        assert!(with_step(400).has_queue());
+        assert!(!with_step(1_000).has_queue());
+    }
+
+    #[test]
+    fn another_clock_begins_anew() {
+        let mut delay = delay((0..60).map(|nth| nth * 20));
+        delay.came(60 * 132, 5);
+        delay.came(61 * 132, 5 + 132);
+        delay.came(62 * 132, 5 + 264);
+        assert!(!delay.has_queue());
+        assert_eq!(delay.take_signal(), Signal::Normal);
+    }
 }
