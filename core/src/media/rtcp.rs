@@ -243,7 +243,7 @@ mod tests {
             *bitrate
         };
         assert_eq!(bitrate(remb(0, 1, 0)), 256);
-        assert_eq!(bitrate(remb(0b000_101_11, 0xff, 0xff)), 0x3ffff << 5);
+        assert_eq!(bitrate(remb(5 << 2 | 3, 0xff, 0xff)), 0x3ffff << 5);
         assert_eq!(bitrate(remb(0xff, 0, 0)), u64::MAX, "more than there are bits");
         assert_eq!(bitrate(remb(0xfc, 0, 0)), 0);
         let mut other = remb(0, 1, 0);

@@ -128,10 +128,10 @@ impl Link {
     fn step(&mut self) {
         self.now += MS;
         let ms = (self.now - self.start).as_millis();
-        if ms % 20 == 0 {
+        if ms.is_multiple_of(20) {
             self.send(SOUND_BYTES);
         }
-        if ms % 33 == 0 {
+        if ms.is_multiple_of(33) {
             // So that the mean over sixty pictures is the rate.
             let is_key = self.pictures.is_multiple_of(60);
             self.pictures += 1;
@@ -146,7 +146,7 @@ impl Link {
         let arrived = self.flying.iter().copied().filter(|(_, at)| *at <= now);
         self.arrived.extend(arrived);
         self.flying.retain(|(_, at)| *at > now);
-        if ms % 50 == 0 && !self.arrived.is_empty() {
+        if ms.is_multiple_of(50) && !self.arrived.is_empty() {
             self.tell();
         }
     }
@@ -378,7 +378,7 @@ fn what_is_not_live_does_not_count_for_the_stream() {
     for _ in 0..2_000 {
         link.step();
         // Three times as much in all, of which half comes through.
-        if (link.now - link.start).as_millis() % 33 == 0 {
+        if (link.now - link.start).as_millis().is_multiple_of(33) {
             for _ in 0..15 {
                 let number = link.next_number;
                 link.send(PICTURE_BYTES);

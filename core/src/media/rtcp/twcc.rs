@@ -155,7 +155,8 @@ impl Teller<'_> {
         match chunk {
             Chunk::Run { symbol, .. } => match Symbol::read(symbol)? {
                 Symbol::Missed => self.miss(count, note),
-                came => (0..count).try_for_each(|_| self.come(came, note))?,
+                Symbol::Near => (0..count).try_for_each(|_| self.come_near(note))?,
+                Symbol::Far => (0..count).try_for_each(|_| self.come_far(note))?,
             },
             Chunk::OneBit(word) => {
                 for at in 0..count {
@@ -173,12 +174,11 @@ impl Teller<'_> {
 
     fn one(&mut self, symbol: Symbol, note: &mut impl FnMut(Told)) -> Option<()> {
         match symbol {
-            Symbol::Missed => {
-                self.miss(1, note);
-                Some(())
-            }
-            came => self.come(came, note),
+            Symbol::Missed => self.miss(1, note),
+            Symbol::Near => self.come_near(note)?,
+            Symbol::Far => self.come_far(note)?,
         }
+        Some(())
     }
 
     fn miss(&mut self, count: u16, note: &mut impl FnMut(Told)) {
@@ -188,19 +188,23 @@ impl Teller<'_> {
         self.next = self.next.wrapping_add(count);
     }
 
-    fn come(&mut self, symbol: Symbol, note: &mut impl FnMut(Told)) -> Option<()> {
-        let difference = if symbol == Symbol::Near {
-            let (difference, rest) = self.differences.split_first()?;
-            self.differences = rest;
-            i32::from(*difference)
-        } else {
-            let (difference, rest) = self.differences.split_first_chunk()?;
-            self.differences = rest;
-            i32::from(i16::from_be_bytes(*difference))
-        };
+    fn come_near(&mut self, note: &mut impl FnMut(Told)) -> Option<()> {
+        let (difference, rest) = self.differences.split_first()?;
+        self.differences = rest;
+        self.come(i32::from(*difference), note);
+        Some(())
+    }
+
+    fn come_far(&mut self, note: &mut impl FnMut(Told)) -> Option<()> {
+        let (difference, rest) = self.differences.split_first_chunk()?;
+        self.differences = rest;
+        self.come(i32::from(i16::from_be_bytes(*difference)), note);
+        Some(())
+    }
+
+    fn come(&mut self, difference: i32, note: &mut impl FnMut(Told)) {
         self.at = self.at.wrapping_add_signed(difference);
         note(Told::Came { number: self.next, at: self.at });
         self.next = self.next.wrapping_add(1);
-        Some(())
     }
 }

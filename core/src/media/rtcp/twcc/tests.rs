@@ -15,6 +15,11 @@ fn body(first: u16, count: u16, reference: u32, chunks: &[u16], differences: &[u
     body
 }
 
+/// A chunk by its bits.
+fn word(bits: &str) -> u16 {
+    u16::from_str_radix(&bits.replace(' ', ""), 2).unwrap()
+}
+
 fn told(body: &[u8]) -> Vec<Told> {
     let mut all = Vec::new();
     Arrivals::parse(body).unwrap().each(|told| all.push(told));
@@ -32,11 +37,11 @@ fn missed(first: u16, count: u16) -> Told {
 /// Sections 3.1.1 to 3.1.5.
 #[test]
 fn every_kind_of_chunk_is_read() {
-    let run_missed = 0b0_00_0000011011101;
-    let run_came = 0b0_01_0000000000011;
-    let run_far = 0b0_10_0000000000001;
-    let one_bit = 0b10_01111100011100;
-    let two_bits = 0b11_00_01_01_01_01_00_00;
+    let run_missed = word("0 00 0000011011101");
+    let run_came = word("0 01 0000000000011");
+    let run_far = word("0 10 0000000000001");
+    let one_bit = word("10 01111100011100");
+    let two_bits = word("11 00 01 01 01 01 00 00");
     let runs = body(0xfff0, 225, 2, &[run_missed, run_came, run_far], &[4, 8, 0, 0xff, 0xfe]);
     let start = 0xfff0u16.wrapping_add(221);
     assert_eq!(
@@ -78,17 +83,20 @@ fn feedback_has_a_number_and_a_start() {
 
 #[test]
 fn what_is_told_ends_with_the_count() {
-    assert_eq!(told(&body(5, 2, 0, &[0b10_11111111111111], &[1; 14])), [came(5, 1), came(6, 2)]);
-    assert_eq!(told(&body(5, 3, 0, &[0b0_00_1111111111111], &[])), [missed(5, 3)]);
+    assert_eq!(
+        told(&body(5, 2, 0, &[word("10 11111111111111")], &[1; 14])),
+        [came(5, 1), came(6, 2)]
+    );
+    assert_eq!(told(&body(5, 3, 0, &[word("0 00 1111111111111")], &[])), [missed(5, 3)]);
     assert_eq!(told(&body(5, 0, 0, &[], &[])), []);
 }
 
 #[test]
 fn what_follows_something_malformed_is_not_told() {
-    let one = 0b0_01_0000000000001;
-    let reserved = 0b0_11_0000000000001;
+    let one = word("0 01 0000000000001");
+    let reserved = word("0 11 0000000000001");
     assert_eq!(told(&body(5, 3, 0, &[one, reserved, one], &[1; 8])), [came(5, 1)]);
-    let far_two = 0b0_10_0000000000010;
+    let far_two = word("0 10 0000000000010");
     assert_eq!(told(&body(5, 2, 0, &[far_two], &[0, 1])), [came(5, 1)], "no second difference");
     assert_eq!(Arrivals::parse(&body(5, 3, 0, &[one], &[])), None, "the chunks end too early");
     assert_eq!(Arrivals::parse(&body(5, 3, 0, &[], &[])[..15]), None);
@@ -98,7 +106,7 @@ fn what_follows_something_malformed_is_not_told() {
 
 #[test]
 fn times_go_around() {
-    let far = 0b0_10_0000000000001;
+    let far = word("0 10 0000000000001");
     assert_eq!(told(&body(1, 1, 0, &[far], &[0xff, 0xff])), [came(1, u32::MAX)]);
     let late = told(&body(1, 1, 0xff_ffff, &[far], &[0x7f, 0xff]));
     assert_eq!(late, [came(1, 0xffff_ff00u32.wrapping_add(0x7fff))]);
