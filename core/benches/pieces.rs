@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::io::{self, Write};
 
 use distributary_core::bench::{
-    AcceptViewer, Demux, Dialogue, Frame, Open, Remember, Rewrite, Seal, Suite,
+    AcceptViewer, Arrivals, Demux, Dialogue, Frame, Open, Remember, Rewrite, Seal, Suite,
 };
 use divan::Bencher;
 
@@ -39,6 +39,7 @@ const PIECES: &[Piece] = &[
     ("history", piece!(Remember::default())),
     ("demux-2000", piece!(Demux::new(2_000))),
     ("report-opened", piece!(Open::default())),
+    ("arrivals-of-21", piece!(Arrivals::default())),
     ("frame-of-9-to-a-viewer", piece!(Frame::default())),
     ("dialogue", piece!(Dialogue::default())),
     ("viewer-accepted", piece!(AcceptViewer::default())),

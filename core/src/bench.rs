@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::signal::Session;
 use crate::tests::Bench;
 
-pub use crate::media::bench::{AcceptViewer, Demux, Frame, Open, Remember, Rewrite, Seal, Suite};
+pub use crate::media::bench::{
+    AcceptViewer, Arrivals, Demux, Frame, Open, Remember, Rewrite, Seal, Suite,
+};
 
 const CONNECTION: &str = include_str!("../../tests/fixtures/captures/chromium-connection.json");
 const PLAY: &str = include_str!("../../tests/fixtures/captures/chromium-play-webrtc.json");

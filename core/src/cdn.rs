@@ -155,6 +155,16 @@ impl Node {
                 Some(PeerUse::Play(play)) => self.play_up(ctx, play),
                 Some(PeerUse::Relay { .. }) | None => {}
             },
+            ToNode::VideoRate { peer, bits } => match self.peers.get(&peer).map(|entry| entry.of) {
+                Some(PeerUse::Publication(stream)) => self.publication_rate(ctx, stream, bits),
+                Some(PeerUse::Play(play)) => self.play_rate(ctx, play, bits),
+                Some(PeerUse::Relay { .. }) | None => {}
+            },
+            ToNode::Short { peer, shortage } => {
+                if let Some(PeerUse::Play(play)) = self.peers.get(&peer).map(|entry| entry.of) {
+                    self.play_short(ctx, play, shortage);
+                }
+            }
             ToNode::Failed { peer, fault } => self.peer_failed(ctx, peer, &fault),
             ToNode::Sent { shard, bits_per_second } => {
                 self.load.note_sent(ctx.now, shard, bits_per_second);

@@ -74,6 +74,10 @@ pub struct Limits {
     pub keyframe_cache_bytes_max: usize,
     /// Least time between two key frame requests for viewers who have one to begin with.
     pub keyframe_cache_interval_min: Duration,
+    /// For how long a viewer's bandwidth has to be below the rate of its stream before it is told.
+    pub shortage_time_min: Duration,
+    /// Least time between two words to one viewer that its bandwidth is not enough.
+    pub shortage_interval_min: Duration,
     /// Packets of a stream that are kept, on each shard that sends it.
     pub history_packets_max: usize,
     /// Bytes of payload that are kept of a stream; the shards of a node share them.
@@ -150,6 +154,8 @@ impl Default for Limits {
             keyframe_cache_age_max: Duration::from_secs(2),
             keyframe_cache_bytes_max: 1024 * 1024,
             keyframe_cache_interval_min: Duration::from_secs(2),
+            shortage_time_min: Duration::from_secs(3),
+            shortage_interval_min: Duration::from_secs(5),
             history_packets_max: 4_096,
             history_bytes_max: 4 * 1024 * 1024,
             catch_up_delay: Duration::from_millis(20),

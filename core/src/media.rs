@@ -14,9 +14,11 @@ use crate::output::{SendBuffer, Transmit};
 use crate::timers::{Timers, earlier};
 
 mod answer;
+mod bandwidth;
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod crypto;
+mod datagram;
 mod dial;
 mod egress;
 mod fault;
@@ -42,8 +44,10 @@ mod transport_count;
 mod turn;
 mod turns;
 mod ufrag;
+mod video_rates;
 mod wishes;
 
+pub(crate) use bandwidth::Shortage;
 pub use crypto::crypto_provider;
 pub(crate) use fault::PeerFault;
 pub(crate) use format::Formats;
@@ -131,6 +135,8 @@ enum Timer {
     Period(StreamId),
     /// The late viewers' next turn.
     CatchUp,
+    /// A peer is told the rate of its picture.
+    VideoRate(usize),
 }
 
 impl Media {
@@ -249,6 +255,7 @@ impl Media {
                     self.set_period(ctx, stream);
                 }
                 Timer::CatchUp => self.catch_up(ctx),
+                Timer::VideoRate(slot) => self.tell_video_rate(ctx, slot),
             }
         }
     }
@@ -395,6 +402,7 @@ impl Media {
             self.forget_path(PathKey::of(path), slot);
         }
         self.timers.set(Timer::Peer(slot), None);
+        self.timers.set(Timer::VideoRate(slot), None);
         self.turns.remove(slot);
         self.catching_up.retain(|other| *other != slot);
         self.joining.retain(|(_, other)| *other != slot);
@@ -427,7 +435,7 @@ impl Media {
     /// then on the peer is known by where it sends from.
     fn find(&mut self, ctx: &Ctx<'_>, flow: Flow, datagram: &[u8]) -> Option<usize> {
         let path = PathKey::of(&flow);
-        if peer::is_stun(datagram)
+        if datagram::is_stun(datagram)
             && let Ok(message) = StunMessage::parse(datagram)
             && let Some((ours, _)) = message.split_username()
         {
@@ -517,6 +525,7 @@ impl Media {
                     let up = ToNode::Up { peer: peer.id };
                     ctx.out.post(ShardId::NODE, Message::Node(up));
                     self.join(ctx, slot);
+                    self.count_video(ctx, slot);
                 }
                 (Fact::Packet(packet), Role::Ingest(ingest)) => {
                     let stream = ingest.stream;
@@ -525,6 +534,10 @@ impl Media {
                 (Fact::KeyframeWanted, Role::Egress(egress)) => {
                     let stream = egress.stream;
                     self.want_keyframe(ctx, stream);
+                }
+                (Fact::Short(shortage), _) => {
+                    let short = ToNode::Short { peer: peer.id, shortage };
+                    ctx.out.post(ShardId::NODE, Message::Node(short));
                 }
                 (Fact::Packet(_), Role::Egress(_)) | (Fact::KeyframeWanted, Role::Ingest(_)) => {}
                 (Fact::Failed(fault), _) => self.fail(ctx, slot, fault),

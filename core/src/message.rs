@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use crate::id::{ConnId, PeerId, SessionId, ShardId, StreamId};
-use crate::media::{Formats, Packet, PeerFault};
+use crate::media::{Formats, Packet, PeerFault, Shortage};
 use crate::signal::{Greeting, Request};
 use crate::stream::http::Response;
 
@@ -56,6 +56,10 @@ pub(crate) enum ToNode {
     Offered { peer: PeerId, outcome: Result<String, PeerFault> },
     /// A peer's media path is up.
     Up { peer: PeerId },
+    /// Bits of picture that a peer sent, or was sent, since the last word on them.
+    VideoRate { peer: PeerId, bits: u64 },
+    /// What a viewer is sent is more than its way takes.
+    Short { peer: PeerId, shortage: Shortage },
     /// A peer is no more.
     Failed { peer: PeerId, fault: PeerFault },
     /// How much a shard sends.

@@ -244,7 +244,7 @@ impl Shard {
     }
 
     fn obey(&mut self, command: Command) {
-        let Self { config, clock, now, rng, out, connections, node, drain, .. } = self;
+        let Self { config, clock, now, rng, out, connections, media, node, drain, .. } = self;
         let ctx = &mut Ctx { now: *now, clock, config, rng, out };
         match command {
             Command::Drain => {
@@ -259,6 +259,7 @@ impl Shard {
             Command::Reload(config) => {
                 let ctx = &mut Ctx { now: *now, clock, config: &config, rng, out };
                 connections.reload(ctx);
+                media.reload(ctx);
                 if let Some(node) = node {
                     node.reload(ctx);
                 }

@@ -7,6 +7,7 @@ use distributary_tests::browser::{Codec, Session, Shape};
 use distributary_tests::sim::crypto::Srtp;
 use distributary_tests::sim::{Network, Plan, Sim, scenario};
 use distributary_tests::world::{NodeId, Partition, Party, Seen, World};
+use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -231,6 +232,82 @@ fn what_a_viewer_misses_is_sent_again_as_long_as_it_is_kept() {
     let (kept, not_kept) = (gaps(Limits::default().retransmission_age_max), gaps(Duration::ZERO));
     assert!(not_kept >= 10, "{not_kept} gaps without any retransmission");
     assert!(kept * 5 <= not_kept, "{kept} gaps, {not_kept} without any retransmission");
+}
+
+/// The texts of the events that told a viewer that its bandwidth is short, with what was in them.
+fn shortages(sim: &Sim, viewer: &Party) -> Vec<(f64, f64)> {
+    let stream = sim.browser(viewer).stream(&viewer.id).expect("it plays");
+    let events = stream.events.iter().filter(|(kind, _)| kind == "notEnoughBandwidth");
+    let rates = |payload: &Value| {
+        let (stream, available) = payload.get("info")?.as_str()?.split_once('/')?;
+        Some((stream.parse().ok()?, available.parse().ok()?))
+    };
+    events.map(|(_, payload)| rates(payload).expect("two rates")).collect()
+}
+
+#[test]
+fn a_viewer_whose_bandwidth_is_short_is_told_so_and_no_other() {
+    for (seed, shards) in [(40, 1), (41, 3)] {
+        let (mut sim, origin, edge) = world(seed, shards);
+        let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+        reaches(&mut sim, &publisher, "PUBLISHING");
+        World::advance(&mut sim, Duration::from_secs(1));
+        let [short, near, far] = [edge, origin, edge].map(|node| {
+            let viewer = sim.play(node, "ab12", Shape::audio_video());
+            reaches(&mut sim, &viewer, "PLAYING");
+            viewer
+        });
+        let sound = sim.play(edge, "ab12", Shape::audio());
+        reaches(&mut sim, &sound, "PLAYING");
+        World::advance(&mut sim, Duration::from_secs(8));
+        assert_eq!(shortages(&sim, &short), []);
+        let way = (sim.node_ip(edge.0), sim.page_ip(short.page));
+        let sounds = (sim.node_ip(edge.0), sim.page_ip(sound.page));
+        let took = sim.seen(&short).video;
+        sim.set_bandwidth(way.0, way.1, Some(40_000));
+        sim.set_bandwidth(sounds.0, sounds.1, Some(2_000));
+        World::advance(&mut sim, Duration::from_secs(21));
+        let told = shortages(&sim, &short);
+        assert!((3..=4).contains(&told.len()), "{told:?} after {took} packets");
+        for (stream, available) in &told {
+            assert!(*available < 320_000.0 && *stream > *available / 0.95, "{told:?}");
+        }
+        sim.set_bandwidth(way.0, way.1, None);
+        World::advance(&mut sim, Duration::from_secs(10));
+        assert_eq!(shortages(&sim, &short), told, "it has enough again");
+        for other in [near, far, sound] {
+            assert_eq!(shortages(&sim, &other), []);
+        }
+    }
+}
+
+#[test]
+fn pages_are_told_the_rate_of_their_picture_if_the_settings_say_so() {
+    let mut sim = Sim::new(42);
+    let rates = "inbound_video_rate_stat_send_interval=1\noutbound_video_rate_stat_send_interval=1";
+    let edge = NodeId(sim.add_node(Plan::new("edge.example").with(rates)));
+    let origin = Plan::new("origin.example").edges(&["edge.example"]).shards(2).with(rates);
+    let origin = NodeId(sim.add_node(origin));
+    let publisher = sim.publish(origin, "ab12", Shape::audio_video());
+    reaches(&mut sim, &publisher, "PUBLISHING");
+    let viewer = sim.play(edge, "ab12", Shape::audio_video());
+    reaches(&mut sim, &viewer, "PLAYING");
+    World::advance(&mut sim, Duration::from_secs(10));
+    let mut means = Vec::new();
+    for (party, name) in [(&publisher, "inboundVideoRate"), (&viewer, "outboundVideoRate")] {
+        let messages = sim.browser(party).messages().iter();
+        let its = messages.filter(|message| message.name.ends_with("VideoRate"));
+        let rates: Vec<f64> = its
+            .map(|message| {
+                assert_eq!(message.name, name);
+                assert_eq!(message.data[0]["mediaSessionId"], party.id);
+                message.data[0]["videoRate"].as_f64().expect("a number")
+            })
+            .collect();
+        assert!((9..=12).contains(&rates.len()), "{name}: {rates:?}");
+        means.push(rates[2..].iter().sum::<f64>() / (rates.len() - 2) as f64);
+    }
+    assert!((means[0] / means[1] - 1.0).abs() < 0.05, "{means:?}");
 }
 
 #[test]

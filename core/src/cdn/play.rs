@@ -2,7 +2,7 @@
 
 use super::{MediaSession, Node, PeerUse, PlayId, Timer, reason, say, say_status};
 use crate::id::{PeerId, SessionId, StreamId};
-use crate::media::PeerFault;
+use crate::media::{PeerFault, Shortage};
 use crate::message::{Answer, Message, ToMedia};
 use crate::outbox::Ctx;
 use crate::output::Event;
@@ -118,6 +118,19 @@ impl Node {
             },
         );
         ctx.out.event(Event::ViewerJoined { name: play.name.clone() });
+    }
+
+    /// Tells a viewer that its bandwidth is not enough for what it plays.
+    pub(super) fn play_short(&self, ctx: &mut Ctx<'_>, id: PlayId, shortage: Shortage) {
+        let Some(play) = self.plays.get(&id) else { return };
+        let Shortage { stream, available } = shortage;
+        let event = signal::not_enough_bandwidth(&play.media_session, stream, available);
+        say(ctx, play.session, event);
+    }
+
+    pub(super) fn play_rate(&self, ctx: &mut Ctx<'_>, id: PlayId, bits: u64) {
+        let Some(play) = self.plays.get(&id) else { return };
+        say(ctx, play.session, signal::outbound_video_rate(&play.media_session, bits));
     }
 
     pub(super) fn stop_play(&mut self, ctx: &mut Ctx<'_>, id: PlayId) {

@@ -195,6 +195,16 @@ impl Node {
         self.wake_plays(ctx, &name, id);
     }
 
+    /// Tells the publisher how much picture came. An origin has no page that would want to know.
+    pub(super) fn publication_rate(&self, ctx: &mut Ctx<'_>, id: StreamId, bits: u64) {
+        let Some(stream) = self.streams.get(&id).filter(|stream| stream.link.is_none()) else {
+            return;
+        };
+        let Some(publisher) = &stream.publisher else { return };
+        let word = signal::inbound_video_rate(&publisher.media_session, bits);
+        say(ctx, publisher.session, word);
+    }
+
     /// Ends a publication at the publisher's own wish.
     pub(super) fn unpublish(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
         self.end_publication(ctx, id, "UNPUBLISHED", Info::StoppedByUser);

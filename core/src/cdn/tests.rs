@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::Event;
 use crate::limits::Limits;
-use crate::media::Formats;
+use crate::media::{Formats, Shortage};
 use crate::message::{Answer, Door, Question};
 use crate::output::Output;
 use crate::signal::StreamRequest;

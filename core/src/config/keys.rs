@@ -53,6 +53,21 @@ pub const KEYS: &[Key] = &[
     works("webrtc_cc_min_bitrate", "30000", "least bit/s asked of a publisher"),
     works("webrtc_cc_max_bitrate", "10000000", "most bit/s asked of a publisher"),
     works("webrtc_cc2_twcc", "true", "transport-wide congestion control"),
+    works(
+        "inbound_video_rate_stat_send_interval",
+        "0",
+        "s between words to publishers on the rate of their picture; 0: none",
+    ),
+    works(
+        "outbound_video_rate_stat_send_interval",
+        "0",
+        "s between words to viewers on the rate of their picture; 0: none",
+    ),
+    works(
+        "incoming_bitrate_stat_send_interval",
+        "0",
+        "older name of inbound_video_rate_stat_send_interval",
+    ),
     works("periodic_fir_request", "false", "ask publishers for key frames on a timer"),
     works("rtp_receive_buffer_size", "4194304", "bytes of a media socket's receive buffer"),
     works("rtp_send_buffer_size", "4194304", "bytes of a media socket's send buffer"),

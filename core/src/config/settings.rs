@@ -20,6 +20,8 @@ const KEEP_ALIVE_MS_MIN: u64 = 100;
 const KEEP_ALIVE_PROBES_MAX: u64 = 1000;
 /// The most bit/s that a publisher can be asked to keep to.
 const BITRATE_MAX: u64 = 10_000_000_000;
+/// The most seconds between two words on the rate of a picture.
+const RATE_INTERVAL_MAX: u64 = 3_600;
 /// One media socket serves every peer of its shard: a smaller buffer than this loses packets.
 const SOCKET_BUFFER_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Kernels take the size of a socket buffer as a positive `int`, and double it.
@@ -61,6 +63,11 @@ pub struct Settings {
     pub keep_alive: Option<KeepAlive>,
     /// `webrtc_cc_*`.
     pub congestion: Congestion,
+    /// `inbound_video_rate_stat_send_interval`: how often publishers are told the rate of their
+    /// picture; `None`: never.
+    pub inbound_rate_interval: Option<Duration>,
+    /// `outbound_video_rate_stat_send_interval`: the same for viewers.
+    pub outbound_rate_interval: Option<Duration>,
     /// `periodic_fir_request`: ask publishers for key frames on a timer.
     pub periodic_keyframes: bool,
     /// `rtp_receive_buffer_size`, bytes, 4 MiB or more.
@@ -175,6 +182,11 @@ impl Settings {
             codecs: codecs::read(&values, &mut warnings)?,
             keep_alive: keep_alive(&values, &mut warnings)?,
             congestion: congestion(&values)?,
+            inbound_rate_interval: inbound_rate_interval(&values)?,
+            outbound_rate_interval: rate_interval(
+                &values,
+                "outbound_video_rate_stat_send_interval",
+            )?,
             periodic_keyframes: values.get("periodic_fir_request").flag()?,
             udp_receive_bytes: socket_buffer(&values, "rtp_receive_buffer_size", &mut warnings)?,
             udp_send_bytes: socket_buffer(&values, "rtp_send_buffer_size", &mut warnings)?,
@@ -360,6 +372,19 @@ fn congestion(values: &Values) -> Result<Congestion, SettingsError> {
         )));
     }
     Ok(Congestion { bitrate_min, bitrate_max, twcc: values.get("webrtc_cc2_twcc").flag()? })
+}
+
+/// Either name counts; the newer one, if both are written.
+fn inbound_rate_interval(values: &Values) -> Result<Option<Duration>, SettingsError> {
+    let name = "inbound_video_rate_stat_send_interval";
+    let older = rate_interval(values, "incoming_bitrate_stat_send_interval")?;
+    let newer = rate_interval(values, name)?;
+    Ok(if values.get(name).written { newer } else { older })
+}
+
+fn rate_interval(values: &Values, name: &str) -> Result<Option<Duration>, SettingsError> {
+    let seconds = values.get(name).number(0..=RATE_INTERVAL_MAX)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
 }
 
 fn socket_buffer(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use str0m::crypto::dtls::{KeyingMaterial, SrtpProfile};
 
+use super::bandwidth::Bandwidth;
 use super::egress::Egress;
 use super::format::Formats;
 use super::handshake::Keys;
@@ -14,6 +15,7 @@ use super::packet::{Extensions, Kind, Packet};
 use super::paths::PathKey;
 use super::peer::{Peer, Role};
 use super::rewrite::Rewriter;
+use super::rtcp::{self, Feedback};
 use super::runs::RunWriter;
 use super::srtp::{RTCP_BYTES_MAX, SLACK_BYTES, Srtp};
 use super::{Media, PeerId, ShardId, StreamId};
@@ -105,6 +107,57 @@ impl Open {
         let mut plain = [0; RTCP_BYTES_MAX + SLACK_BYTES];
         let sealed = sealed.get(..len).expect("it was written there");
         self.near.open_rtcp(sealed, &mut plain).map_or(0, <[u8]>::len)
+    }
+}
+
+/// A viewer tells when packets came.
+pub struct Arrivals {
+    bench: Bench,
+    bandwidth: Bandwidth,
+    number: u16,
+    reference: u32,
+    packet: [u8; ARRIVALS_BYTES],
+}
+
+/// Packets of three pictures, and what tells of them: a head, a run, and a byte for each, up to a
+/// whole word.
+const ARRIVALS: u16 = 21;
+const ARRIVALS_BYTES: usize = 4 + 16 + 2 + 22;
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        let bench = Bench::new();
+        let bandwidth = Bandwidth::new(bench.now);
+        Self { bench, bandwidth, number: 0, reference: 0, packet: [0; ARRIVALS_BYTES] }
+    }
+}
+
+impl Arrivals {
+    /// Once, with the packets noted before. Answers with the number of the last one.
+    pub fn run(&mut self) -> u16 {
+        let Self { bench, bandwidth, number, reference, packet } = self;
+        for _ in 0..3 {
+            for _ in 0..ARRIVALS / 3 {
+                bandwidth.note(bench.now, PAYLOAD_BYTES, true);
+            }
+            bench.now += Duration::from_millis(64) / 3;
+        }
+        let [_, high, middle, low] = reference.to_be_bytes();
+        let [first_high, first_low] = number.to_be_bytes();
+        let [ordinal, ..] = (*number / ARRIVALS).to_le_bytes();
+        let head = [0x8f, 205, 0, 10, 0, 0, 0, 1, 0, 0, 0, 9, first_high, first_low, 0, 21];
+        // So many that came, each 12 ticks after the one before.
+        let tail = [high, middle, low, ordinal, 0x20, 21];
+        let bytes = head.into_iter().chain(tail).chain(std::iter::repeat(12));
+        bytes.zip(packet.iter_mut()).for_each(|(byte, room)| *room = byte);
+        rtcp::read(packet, |feedback| {
+            if let Feedback::Arrivals(arrivals) = feedback {
+                bandwidth.hear(bench.now, &arrivals, &bench.config.limits);
+            }
+        });
+        *reference += 1;
+        *number = number.wrapping_add(ARRIVALS);
+        *number
     }
 }
 

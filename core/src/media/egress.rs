@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use str0m::Rtc;
 use str0m::media::Mid;
 
+use super::bandwidth::{Bandwidth, Receivable, Shortage};
 use super::format::Offered;
 use super::header::{ExtensionIds, Header};
 use super::history::History;
@@ -78,6 +79,10 @@ pub(crate) struct Egress {
     turn_bytes: usize,
     /// Counts the packets of the transport.
     transport_count: u16,
+    /// How much its way takes, if it says when packets came.
+    bandwidth: Option<Box<Bandwidth>>,
+    /// The same, as long as it says no more than how much that is.
+    receivable: Option<Receivable>,
     /// The numbers of pictures that the viewer lacks, as it has them.
     lacks: VecDeque<u16>,
     /// Bytes that may be sent again now.
@@ -126,6 +131,13 @@ struct Detour {
     seq: u64,
 }
 
+/// What a report of a viewer asks for, and what it shows.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Heard {
+    pub(crate) needs_keyframe: bool,
+    pub(crate) shortage: Option<Shortage>,
+}
+
 /// What a viewer makes of a packet.
 enum Verdict {
     /// It is not for it, or not any more.
@@ -157,6 +169,8 @@ impl Egress {
             is_queued: false,
             turn_bytes: 0,
             transport_count: 0,
+            bandwidth: None,
+            receivable: None,
             lacks: VecDeque::new(),
             resendable: RESENT_BYTES_MAX / 4,
             report_due: None,
@@ -214,6 +228,14 @@ impl Egress {
         }
         self.srtp = Some(Box::new(srtp));
         self.report_due = Some(now);
+        self.watch_bandwidth(now);
+    }
+
+    /// Of sound alone there is always enough, and nobody is behind a link who could be told.
+    fn watch_bandwidth(&mut self, now: Instant) {
+        let Some(video) = self.video.as_ref().filter(|_| !self.begins_live) else { return };
+        self.receivable = Some(Receivable::default());
+        self.bandwidth = video.ids.counts_transport().then(|| Box::new(Bandwidth::new(now)));
     }
 
     /// Lets the viewer begin: with the newest key frame, if that came lately, or with what comes
@@ -263,11 +285,11 @@ impl Egress {
         std::mem::take(&mut self.waits)
     }
 
-    /// Takes an RTCP packet of the viewer. Tells whether it needs a key frame.
-    pub(crate) fn hear(&mut self, datagram: &[u8]) -> bool {
+    /// Takes an RTCP packet of the viewer.
+    pub(crate) fn hear(&mut self, now: Instant, limits: &Limits, datagram: &[u8]) -> Heard {
         let mut plain = [0; RTCP_BYTES_MAX + SLACK_BYTES];
         let opened = self.srtp.as_mut().and_then(|srtp| srtp.open_rtcp(datagram, &mut plain));
-        let mut needs_keyframe = false;
+        let mut heard = Heard::default();
         rtcp::read(opened.unwrap_or_default(), |feedback| match feedback {
             Feedback::Received { ssrc } => {
                 for track in [&mut self.audio, &mut self.video].into_iter().flatten() {
@@ -283,9 +305,31 @@ impl Egress {
                     self.lacks.push_back(seq);
                 }
             }
-            Feedback::NeedsKeyframe => needs_keyframe = true,
+            Feedback::NeedsKeyframe => heard.needs_keyframe = true,
+            Feedback::Arrivals(arrivals) => {
+                if let Some(bandwidth) = &mut self.bandwidth {
+                    self.receivable = None;
+                    let shortage = bandwidth.hear(now, &arrivals, limits);
+                    heard.shortage = heard.shortage.or(shortage);
+                }
+            }
+            Feedback::Receivable { bitrate } => {
+                let tracks = [&self.audio, &self.video].into_iter().flatten();
+                let sent = tracks.fold(0u32, |sum, track| sum.wrapping_add(track.payload_bytes));
+                if let Some(receivable) = &mut self.receivable {
+                    let shortage = receivable.hear(now, bitrate, sent, limits);
+                    heard.shortage = heard.shortage.or(shortage);
+                }
+            }
         });
-        needs_keyframe
+        heard
+    }
+
+    /// Bytes of picture that the viewer was sent so far, modulo 2^32; `None` without a picture, and
+    /// on a link, behind which nobody counts.
+    pub(crate) fn video_bytes(&self) -> Option<u32> {
+        let video = self.video.as_ref().filter(|_| !self.begins_live)?;
+        Some(video.payload_bytes)
     }
 
     /// Seals what the viewer lacks and what is new to it, as much as goes into one run. `unix` is
@@ -342,7 +386,8 @@ impl Egress {
             let counted = u32::try_from(payload_bytes).unwrap_or(0);
             track.payload_bytes = track.payload_bytes.wrapping_add(counted);
             track.entered = Some(packet.run);
-            self.transport_count = count.wrapping_add(ids.counts_transport().into());
+            let is_live = !self.is_catching_up();
+            self.count(turn.now, &ids, payload_bytes, is_live);
             let resendable = self.resendable + payload_bytes / RESENT_SHARE;
             self.resendable = resendable.min(RESENT_BYTES_MAX);
             if enters && packet.kind == Kind::Video {
@@ -400,7 +445,8 @@ impl Egress {
 
     /// Seals again what the viewer lacks, until it does not fit.
     fn send_again(&mut self, turn: &mut Turn<'_, '_>) {
-        let is_from_cache = |position: u64| position < self.late_until;
+        let late_until = self.late_until;
+        let is_from_cache = |position: u64| position < late_until;
         while let Some(seq) = self.lacks.front() {
             let found = self.video.as_ref().and_then(|video| {
                 let (run, seq) = video.rewriter.original(*seq)?;
@@ -429,9 +475,21 @@ impl Egress {
             if !sent {
                 return;
             }
-            self.transport_count = count.wrapping_add(video.ids.counts_transport().into());
+            let ids = video.ids;
+            self.count(turn.now, &ids, packet.payload.len(), false);
             self.resendable -= packet.payload.len();
             self.lacks.pop_front();
+        }
+    }
+
+    /// Counts a packet that went out, if it has a number of the transport.
+    fn count(&mut self, now: Instant, ids: &ExtensionIds, payload_bytes: usize, is_live: bool) {
+        if !ids.counts_transport() {
+            return;
+        }
+        self.transport_count = self.transport_count.wrapping_add(1);
+        if let Some(bandwidth) = &mut self.bandwidth {
+            bandwidth.note(now, payload_bytes, is_live);
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Ingest {
     tracks: Vec<Track>,
     /// Which track an SSRC belongs to, as learned; two or three entries.
     sources: Vec<(Ssrc, Kind)>,
+    /// Payload of picture that came, modulo 2^32.
+    video_bytes: u32,
     /// When RTP last came, or when the wait for it began.
     pub(crate) heard: Instant,
 }
@@ -39,7 +41,7 @@ const SOURCES_MAX: usize = 16;
 
 impl Ingest {
     pub(crate) fn new(stream: StreamId, run: u32, now: Instant) -> Self {
-        Self { stream, run, tracks: Vec::new(), sources: Vec::new(), heard: now }
+        Self { stream, run, tracks: Vec::new(), sources: Vec::new(), video_bytes: 0, heard: now }
     }
 
     pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {
@@ -58,6 +60,10 @@ impl Ingest {
         if *packet.header.payload_type != track.codec.pt {
             return None;
         }
+        if kind == Kind::Video {
+            let bytes = u32::try_from(packet.payload.len()).unwrap_or(0);
+            self.video_bytes = self.video_bytes.wrapping_add(bytes);
+        }
         Some(Packet {
             kind,
             run: self.run,
@@ -69,6 +75,12 @@ impl Ingest {
             payload: packet.payload,
             arrived: packet.timestamp,
         })
+    }
+
+    /// Bytes of picture that came so far, modulo 2^32; `None` without a picture.
+    pub(crate) fn video_bytes(&self) -> Option<u32> {
+        let has_video = self.tracks.iter().any(|track| track.kind == Kind::Video);
+        has_video.then_some(self.video_bytes)
     }
 
     fn kind_of(&mut self, rtc: &mut Rtc, ssrc: Ssrc) -> Option<Kind> {

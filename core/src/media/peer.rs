@@ -14,7 +14,10 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
+use self::phase::Phase;
 use super::answer;
+use super::bandwidth::Shortage;
+use super::datagram::{is_media, is_rtcp, is_stun};
 use super::egress::Egress;
 use super::fault::PeerFault;
 use super::format::{Formats, Offered};
@@ -25,7 +28,7 @@ use super::offer::{Narrowed, Offer};
 use super::packet::{Kind, Packet};
 use super::paths::{Paths, any_address};
 use super::rtc;
-use super::runs::{Run, RunWriter, Runs, is_media};
+use super::runs::{Run, RunWriter, Runs};
 use super::srtp::Srtp;
 use super::transport_count::TransportCount;
 use super::ufrag;
@@ -35,6 +38,8 @@ use crate::limits::Limits;
 use crate::outbox::Ctx;
 use crate::output::SendBuffer;
 use crate::timers::earlier;
+
+mod phase;
 
 /// One WebRTC transport and what it is for.
 pub(crate) struct Peer {
@@ -59,6 +64,8 @@ pub(crate) struct Peer {
     wake: Option<Instant>,
     /// Which of the far side's transport-wide sequence numbers str0m may see.
     transport_count: TransportCount,
+    /// Bytes of picture up to the last word on their rate, modulo 2^32.
+    pub(super) told_video_bytes: u32,
     /// When the first thing was written that the last drain did not send.
     written: Option<Instant>,
 }
@@ -75,22 +82,6 @@ pub(crate) enum Role {
     Egress(Box<Egress>),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// ICE and DTLS are under way.
-    Connecting { since: Instant, ice: bool },
-    /// Media may flow. `checked` is when ICE was last heard.
-    Connected { checked: Instant },
-    /// The peer said goodbye on DTLS.
-    Leaving { since: Instant },
-}
-
-impl Phase {
-    fn is_connected(self) -> bool {
-        matches!(self, Self::Connected { .. })
-    }
-}
-
 /// What a drain brought to light.
 #[derive(Debug)]
 pub(crate) enum Fact {
@@ -98,6 +89,8 @@ pub(crate) enum Fact {
     Packet(Packet),
     /// The far side wants a key frame of what we send it.
     KeyframeWanted,
+    /// What it is sent is more than its way takes.
+    Short(Shortage),
     Failed(PeerFault),
 }
 
@@ -253,6 +246,7 @@ impl Peer {
             handshake,
             wake: Some(ctx.now),
             transport_count: TransportCount::default(),
+            told_video_bytes: 0,
             written: Some(ctx.now),
         }
     }
@@ -268,8 +262,10 @@ impl Peer {
         if let Role::Egress(egress) = &mut self.role
             && is_media(bytes)
         {
-            if is_rtcp(bytes) && egress.hear(bytes) {
-                facts.push(Fact::KeyframeWanted);
+            if is_rtcp(bytes) {
+                let heard = egress.hear(ctx.now, &ctx.config.limits, bytes);
+                facts.extend(heard.needs_keyframe.then_some(Fact::KeyframeWanted));
+                facts.extend(heard.shortage.map(Fact::Short));
             }
             return;
         }
@@ -375,6 +371,11 @@ impl Peer {
             Role::Egress(egress) => egress.take_wish().then_some(egress.stream),
             Role::Ingest(_) => None,
         }
+    }
+
+    /// Whether media may flow.
+    pub(super) fn is_connected(&self) -> bool {
+        self.phase.is_connected()
     }
 
     fn can_send(&self) -> bool {
@@ -556,23 +557,11 @@ impl Peer {
     }
 
     fn deadline(&self, limits: &Limits) -> (Instant, PeerFault) {
-        match self.phase {
-            Phase::Connecting { since, ice } => {
-                let fault = if ice { PeerFault::Dtls } else { PeerFault::IceTimeout };
-                (since + limits.peer_connect_timeout, fault)
-            }
-            Phase::Leaving { since } => (since + limits.goodbye_timeout, PeerFault::Gone),
-            Phase::Connected { checked } => {
-                let consent = (checked + limits.consent_timeout, PeerFault::ConsentLost);
-                match &self.role {
-                    Role::Ingest(ingest) => {
-                        let media = ingest.heard + limits.rtp_silence_timeout;
-                        if media < consent.0 { (media, PeerFault::RtpSilence) } else { consent }
-                    }
-                    Role::Egress(_) => consent,
-                }
-            }
-        }
+        let heard = match &self.role {
+            Role::Ingest(ingest) => Some(ingest.heard),
+            Role::Egress(_) => None,
+        };
+        self.phase.deadline(heard, limits)
     }
 }
 
@@ -582,14 +571,4 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.rtc.disconnect();
     }
-}
-
-/// RFC 7983, section 7.
-pub(crate) fn is_stun(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| *first <= 3)
-}
-
-/// RTCP, if it is one of both (RFC 5761, section 4).
-fn is_rtcp(datagram: &[u8]) -> bool {
-    datagram.get(1).is_some_and(|second| (192..=223).contains(second))
 }

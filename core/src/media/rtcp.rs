@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+mod twcc;
+
+pub(crate) use twcc::{Arrivals, TICKS_PER_SECOND, Told};
+
 /// Packet types (RFC 3550, section 12.1; RFC 4585, section 6.1).
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -10,35 +14,56 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 
-/// Formats of feedback (RFC 4585, sections 6.2.1 and 6.3.1; RFC 5104, section 4.3.1).
+/// Formats of feedback (RFC 4585, sections 6.2.1, 6.3.1 and 6.4; RFC 5104, section 4.3.1;
+/// draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1).
 const GENERIC_NACK: u8 = 1;
+const TRANSPORT_WIDE: u8 = 15;
 const PICTURE_LOSS: u8 = 1;
 const FULL_INTRA_REQUEST: u8 = 4;
+const APPLICATION_LAYER: u8 = 15;
+
+/// What feedback of the application layer begins with that estimates a bitrate
+/// (draft-alvestrand-rmcat-remb-03, section 2.2).
+const BITRATE_ESTIMATE: [u8; 4] = *b"REMB";
 
 /// Seconds between 1900, where NTP begins, and 1970 (RFC 5905, section 6).
 const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
 
 /// Something that a peer says of what it was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Feedback {
+pub(crate) enum Feedback<'a> {
     /// It has got something of this source.
     Received { ssrc: u32 },
     /// It lacks this packet of this source.
     Lacks { ssrc: u32, seq: u16 },
     /// It cannot go on without a key frame.
     NeedsKeyframe,
+    /// When packets of the transport came.
+    Arrivals(Arrivals<'a>),
+    /// How much it believes that it can receive, in bit/s.
+    Receivable { bitrate: u64 },
 }
 
 /// Reads a compound packet; tells `note` of each thing in it that matters here. What follows
 /// something malformed is not read.
-pub(crate) fn read(compound: &[u8], mut note: impl FnMut(Feedback)) {
+pub(crate) fn read<'a>(compound: &'a [u8], mut note: impl FnMut(Feedback<'a>)) {
     let mut rest = compound;
     while let Some((format, kind, body, behind)) = split(rest) {
         match (kind, format) {
             (RECEIVER_REPORT, _) => read_blocks(body.get(4..).unwrap_or_default(), &mut note),
             (SENDER_REPORT, _) => read_blocks(body.get(24..).unwrap_or_default(), &mut note),
             (TRANSPORT_FEEDBACK, GENERIC_NACK) => read_nack(body, &mut note),
+            (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) => {
+                if let Some(arrivals) = Arrivals::parse(body) {
+                    note(Feedback::Arrivals(arrivals));
+                }
+            }
             (PAYLOAD_FEEDBACK, PICTURE_LOSS | FULL_INTRA_REQUEST) => note(Feedback::NeedsKeyframe),
+            (PAYLOAD_FEEDBACK, APPLICATION_LAYER) => {
+                if let Some(bitrate) = receivable(body) {
+                    note(Feedback::Receivable { bitrate });
+                }
+            }
             _ => {}
         }
         rest = behind;
@@ -57,7 +82,7 @@ fn split(compound: &[u8]) -> Option<(u8, u8, &[u8], &[u8])> {
     Some((first & 0x1f, *kind, body, behind))
 }
 
-fn read_blocks(blocks: &[u8], note: &mut impl FnMut(Feedback)) {
+fn read_blocks<'a>(blocks: &[u8], note: &mut impl FnMut(Feedback<'a>)) {
     for block in blocks.chunks_exact(24) {
         // The highest number that came is 0 where nothing did.
         let heard = block.get(8..12).is_some_and(|highest| highest != [0; 4]);
@@ -67,7 +92,7 @@ fn read_blocks(blocks: &[u8], note: &mut impl FnMut(Feedback)) {
     }
 }
 
-fn read_nack(body: &[u8], note: &mut impl FnMut(Feedback)) {
+fn read_nack<'a>(body: &[u8], note: &mut impl FnMut(Feedback<'a>)) {
     let Some(ssrc) = word(body, 4) else { return };
     for pair in body.get(8..).unwrap_or_default().chunks_exact(4) {
         let [high, low, mask_high, mask_low] = *pair else { return };
@@ -78,6 +103,17 @@ fn read_nack(body: &[u8], note: &mut impl FnMut(Feedback)) {
             note(Feedback::Lacks { ssrc, seq: first.wrapping_add(behind + 1) });
         }
     }
+}
+
+/// The bitrate that a receiver estimates: 18 bits, behind 6 bits that say by how many more bits it
+/// is longer. One that goes beyond 64 bits is as good as any.
+fn receivable(body: &[u8]) -> Option<u64> {
+    let estimate = body.get(8..)?.strip_prefix(&BITRATE_ESTIMATE)?;
+    let [_, high, middle, low] = *estimate.first_chunk()?;
+    let mantissa = u64::from(u32::from_be_bytes([0, high & 3, middle, low]));
+    let longer = u32::from(high >> 2);
+    let is_too_long = mantissa.leading_zeros() < longer;
+    Some(if is_too_long { u64::MAX } else { mantissa << longer })
 }
 
 /// What we say of one source (RFC 3550, section 6.4.1).
@@ -158,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    fn read_all(compound: &[u8]) -> Vec<Feedback> {
+    fn read_all(compound: &[u8]) -> Vec<Feedback<'_>> {
         let mut all = Vec::new();
         read(compound, |feedback| all.push(feedback));
         all
@@ -170,6 +206,7 @@ mod tests {
         compound.extend([0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         compound.extend([0x81, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, 0xff, 0xff, 0, 0b101]);
         compound.extend([0, 3, 0, 0]);
+        // Transport-wide, and cut off before its numbers.
         compound.extend([0x8f, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4]);
         compound.extend([0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 9]);
         let lacks = |seq| Feedback::Lacks { ssrc: 9, seq };
@@ -179,6 +216,40 @@ mod tests {
         assert_eq!(read_all(&compound[..cut.len()]), expected, "what is cut short is not read");
         expected.push(Feedback::NeedsKeyframe);
         assert_eq!(read_all(&compound), expected);
+    }
+
+    #[test]
+    fn arrivals_are_told_by_the_transport() {
+        let mut compound = vec![0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 9];
+        compound.extend([0, 7, 0, 2, 0, 0, 1, 0, 0x20, 2, 4, 4]);
+        let all = read_all(&compound);
+        let [Feedback::Arrivals(arrivals)] = all.as_slice() else { panic!("{all:?}") };
+        let mut told = Vec::new();
+        arrivals.each(|packet| told.push(packet));
+        assert_eq!(told, [Told::Came { number: 7, at: 260 }, Told::Came { number: 8, at: 264 }]);
+    }
+
+    #[test]
+    fn a_bitrate_is_so_many_bits_and_so_much_longer() {
+        let remb = |high: u8, middle: u8, low: u8| {
+            let mut compound = vec![0x8f, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0];
+            compound.extend(b"REMB");
+            compound.extend([1, high, middle, low, 0, 0, 0, 9]);
+            compound
+        };
+        let bitrate = |compound: Vec<u8>| {
+            let all = read_all(&compound);
+            let [Feedback::Receivable { bitrate }] = all.as_slice() else { panic!("{all:?}") };
+            *bitrate
+        };
+        assert_eq!(bitrate(remb(0, 1, 0)), 256);
+        assert_eq!(bitrate(remb(5 << 2 | 3, 0xff, 0xff)), 0x3ffff << 5);
+        assert_eq!(bitrate(remb(0xff, 0, 0)), u64::MAX, "more than there are bits");
+        assert_eq!(bitrate(remb(0xfc, 0, 0)), 0);
+        let mut other = remb(0, 1, 0);
+        other[12] = b'r';
+        assert_eq!(read_all(&other), [], "something else of the application layer");
+        assert_eq!(read_all(&[0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 82, 69, 77, 66]), []);
     }
 
     #[test]
@@ -221,9 +292,11 @@ mod tests {
         #[test]
         fn nonsense_is_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             read(&bytes, |_| {});
-            let mut framed = vec![0x81, 205, 0, u8::try_from(bytes.len() / 4).unwrap()];
-            framed.extend(&bytes);
-            read(&framed, |_| {});
+            for (first, kind) in [(0x81, 205), (0x8f, 205), (0x8f, 206)] {
+                let mut framed = vec![first, kind, 0, u8::try_from(bytes.len() / 4).unwrap()];
+                framed.extend(&bytes);
+                read(&framed, |_| {});
+            }
         }
 
         #[test]

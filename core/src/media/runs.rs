@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::datagram::is_media;
 use super::srtp::SLACK_BYTES;
 use crate::input::Flow;
 use crate::limits::Limits;
@@ -139,11 +140,6 @@ impl Runs {
             self.bytes -= datagram.bytes.len();
         }
     }
-}
-
-/// RFC 7983, section 7: RTP or RTCP.
-pub(crate) fn is_media(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| (128..=191).contains(first))
 }
 
 #[cfg(test)]

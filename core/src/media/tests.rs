@@ -12,6 +12,7 @@ use crate::tests::Bench;
 
 mod answers;
 mod arbitrary;
+mod bandwidth;
 mod cache;
 mod dial;
 mod differential;

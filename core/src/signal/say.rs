@@ -84,6 +84,24 @@ pub(crate) fn stream_event(media_session: &str, kind: &str, payload: Option<&Val
     message("notifyStreamEvent", json!([data]))
 }
 
+/// Tells a viewer the rate of its stream and how much its way takes, in bit/s. Pages read them from
+/// one text.
+pub(crate) fn not_enough_bandwidth(media_session: &str, stream: u64, available: u64) -> String {
+    let payload = json!({ "info": format!("{stream}/{available}") });
+    stream_event(media_session, "notEnoughBandwidth", Some(&payload))
+}
+
+/// Tells a publisher how many bits of picture came since the last time. Pages compare that with what
+/// they sent meanwhile.
+pub(crate) fn inbound_video_rate(media_session: &str, bits: u64) -> String {
+    message("inboundVideoRate", json!([{ "mediaSessionId": media_session, "videoRate": bits }]))
+}
+
+/// Tells a viewer how many bits of picture it was sent since the last time.
+pub(crate) fn outbound_video_rate(media_session: &str, bits: u64) -> String {
+    message("outboundVideoRate", json!([{ "mediaSessionId": media_session, "videoRate": bits }]))
+}
+
 /// Whether a stream can be played here. The status is a string: pages compare it with `"true"`.
 pub(crate) fn available(media_session: &str, refusal: Option<Info>) -> String {
     let status = if refusal.is_none() { "true" } else { "false" };

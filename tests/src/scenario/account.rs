@@ -12,6 +12,8 @@ use crate::world::World;
 
 /// What comes whenever time has passed, and so not equally often.
 const BY_THE_CLOCK: [&str; 3] = ["ping", "inboundVideoRate", "outboundVideoRate"];
+/// An event that comes when packets are late, which they are where the machine is busy.
+const BY_THE_WAY: &str = "notEnoughBandwidth";
 
 /// What pages were told and nodes reported: lines in their order, by whom or what they are about.
 ///
@@ -56,7 +58,7 @@ impl Account {
     /// Takes down what a page was told.
     pub(super) fn hear(&mut self, number: usize, page: &Page) {
         let messages = page.browser.messages().iter();
-        for message in messages.filter(|it| !BY_THE_CLOCK.contains(&it.name.as_str())) {
+        for message in messages.filter(|it| !is_by_chance(it)) {
             let (session, line) = told(message);
             self.add(format!("p{number} {session}"), line);
         }
@@ -83,6 +85,12 @@ impl Account {
             }
         }
     }
+}
+
+/// Whether it depends on more than what was done that a page was told this.
+fn is_by_chance(message: &Message) -> bool {
+    let kind = message.data.first().and_then(|event| event.get("type"));
+    BY_THE_CLOCK.contains(&message.name.as_str()) || kind.is_some_and(|kind| kind == BY_THE_WAY)
 }
 
 /// The media session that a message is about, and what it says.
@@ -140,12 +148,17 @@ mod tests {
     const STOPPED: &str = r#"{"message":"notifyStreamStatusEvent",
         "data":[{"mediaSessionId":"a","status":"STOPPED","info":"Stopped by user"}]}"#;
     const OTHER: &str = r#"{"message":"setRemoteSDP","data":["b","v=0",true]}"#;
+    const SHORT: &str = r#"{"message":"notifyStreamEvent","data":[{"mediaSessionId":"a",
+        "type":"notEnoughBandwidth","payload":{"info":"2/1"}}]}"#;
     const PING: &str = r#"{"message":"ping","data":[]}"#;
 
     #[test]
     fn what_a_page_was_told_differs_by_words_and_by_order_within_a_session() {
         let one = account(&[PLAYING, OTHER, STOPPED]);
-        assert_eq!(one.differences(&account(&[OTHER, PING, PLAYING, STOPPED])), [] as [&str; 0]);
+        assert_eq!(
+            one.differences(&account(&[OTHER, PING, PLAYING, SHORT, STOPPED])),
+            [] as [&str; 0]
+        );
         assert_eq!(one.differences(&account(&[OTHER, STOPPED, PLAYING])).len(), 1);
         assert_eq!(one.differences(&account(&[PLAYING, STOPPED])).len(), 1);
         assert_eq!(account(&[PLAYING, STOPPED]).differences(&one).len(), 1);

@@ -101,6 +101,8 @@ pub struct Sim {
     leaving: Vec<Leaving>,
     /// Until when the way from one address to another is taken.
     busy: BTreeMap<(IpAddr, IpAddr), Instant>,
+    /// Bytes in a second on ways that are narrower than the network.
+    narrow: BTreeMap<(IpAddr, IpAddr), u32>,
     nameless: BTreeSet<String>,
     srtp: crypto::Srtp,
     /// What the network does from now on.
@@ -142,6 +144,7 @@ impl Sim {
             cut: BTreeSet::new(),
             leaving: Vec::new(),
             busy: BTreeMap::new(),
+            narrow: BTreeMap::new(),
             nameless: BTreeSet::new(),
             srtp: crypto::Srtp::Null,
             network: Network::default(),

@@ -113,6 +113,16 @@ impl Sim {
         }
     }
 
+    /// Lets so many bytes in a second pass from one address to another, or as many as the network
+    /// does.
+    pub fn set_bandwidth(&mut self, from: IpAddr, to: IpAddr, bandwidth: Option<u32>) {
+        self.note(format_args!("{from} to {to} takes {bandwidth:?} bytes/s"));
+        match bandwidth {
+            Some(bandwidth) => self.narrow.insert((from, to), bandwidth),
+            None => self.narrow.remove(&(from, to)),
+        };
+    }
+
     /// Joins everything that was parted.
     pub fn heal_cuts(&mut self) {
         for (from, to) in self.cut.clone() {
@@ -174,7 +184,8 @@ impl Sim {
     /// When a datagram has passed the narrowest place, if the queue before that takes it.
     fn turn(&mut self, from: IpAddr, to: IpAddr, length: usize) -> Option<Instant> {
         let now = self.now;
-        let Some(bandwidth) = self.network.bandwidth else { return Some(now) };
+        let narrow = self.narrow.get(&(from, to)).copied();
+        let Some(bandwidth) = narrow.or(self.network.bandwidth) else { return Some(now) };
         let bytes = f64::from(u32::try_from(length + HEADER_BYTES).unwrap_or(u32::MAX));
         let takes = Duration::from_secs_f64(bytes / f64::from(bandwidth.max(1)));
         let busy = self.busy.entry((from, to)).or_insert(now);

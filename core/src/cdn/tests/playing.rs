@@ -219,3 +219,46 @@ fn words_go_to_the_shards_that_they_are_for() {
     assert!(matches!(accepted, Message::Media(ToMedia::AcceptEgress { home: ShardId(0), .. })));
     assert!(matches!(dropped, Message::Media(ToMedia::Drop { peer: PeerId(2) })));
 }
+
+#[test]
+fn a_viewer_is_told_that_its_bandwidth_is_short_as_long_as_it_plays() {
+    let mut site = Site::new();
+    let page = site.join("10.0.0.1");
+    let publisher = site.live(page, "P", "cam");
+    let peer = site.watch(page, "Q", "cam");
+    site.told(page);
+    let shortage = Shortage { stream: 2_000_000, available: 900_000 };
+    site.hear(ToNode::Short { peer, shortage });
+    let told = site.told(page);
+    assert_eq!(told.len(), 1);
+    let event = &told[0]["data"][0];
+    assert_eq!(
+        (&event["mediaSessionId"], &event["type"]),
+        (&json!("Q"), &json!("notEnoughBandwidth"))
+    );
+    assert_eq!(event["payload"], json!({ "info": "2000000/900000" }));
+    site.hear(ToNode::Short { peer: publisher, shortage });
+    site.stop(page, "Q");
+    site.told(page);
+    site.hear(ToNode::Short { peer, shortage });
+    assert_eq!(site.told(page), [] as [Value; 0]);
+}
+
+#[test]
+fn rates_go_to_pages_of_either_kind_and_not_to_origins() {
+    let mut site = Site::new();
+    let page = site.join("10.0.0.1");
+    let publisher = site.live(page, "P", "cam");
+    let viewer = site.watch(page, "Q", "cam");
+    let origin = site.link("10.0.0.9", "origin");
+    let pushed = site.live(origin, "R", "pushed");
+    site.told(page);
+    site.told(origin);
+    for (peer, bits) in [(publisher, 11), (viewer, 22), (pushed, 33)] {
+        site.hear(ToNode::VideoRate { peer, bits });
+    }
+    let rate = |name, id, bits| json!({ "message": name, "data": [{ "mediaSessionId": id, "videoRate": bits }] });
+    let expected = [rate("inboundVideoRate", "P", 11), rate("outboundVideoRate", "Q", 22)];
+    assert_eq!(site.told(page), expected);
+    assert_eq!(site.told(origin), [] as [Value; 0]);
+}

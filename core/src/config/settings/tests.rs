@@ -57,6 +57,8 @@ fn an_empty_file_gives_the_defaults() {
         codecs: codecs.map(str::to_owned).to_vec(),
         keep_alive: Some(KeepAlive { interval: Duration::from_secs(5), probes: 10 }),
         congestion: Congestion { bitrate_min: 30_000, bitrate_max: 10_000_000, twcc: true },
+        inbound_rate_interval: None,
+        outbound_rate_interval: None,
         periodic_keyframes: false,
         udp_receive_bytes: 4 * 1024 * 1024,
         udp_send_bytes: 4 * 1024 * 1024,
@@ -214,6 +216,9 @@ keep_alive.probes=1
 webrtc_cc_min_bitrate=0
 webrtc_cc_max_bitrate=1
 webrtc_cc2_twcc=FALSE
+inbound_video_rate_stat_send_interval=1
+outbound_video_rate_stat_send_interval=3600
+incoming_bitrate_stat_send_interval=7
 periodic_fir_request=True
 rtp_receive_buffer_size=8388608
 rtp_send_buffer_size=16777216
@@ -258,6 +263,8 @@ fn every_working_key_reaches_its_field() {
         codecs: vec!["opus".to_owned(), "vp8".to_owned()],
         keep_alive: Some(KeepAlive { interval: Duration::from_millis(100), probes: 1 }),
         congestion: Congestion { bitrate_min: 0, bitrate_max: 1, twcc: false },
+        inbound_rate_interval: Some(Duration::from_secs(1)),
+        outbound_rate_interval: Some(Duration::from_secs(3_600)),
         periodic_keyframes: true,
         udp_receive_bytes: 8 * 1024 * 1024,
         udp_send_bytes: 16 * 1024 * 1024,
@@ -285,6 +292,15 @@ fn every_working_key_reaches_its_field() {
 }
 
 #[test]
+fn the_older_name_of_a_publishers_rate_counts_where_the_newer_one_is_not_written() {
+    let (older, newer) =
+        ("incoming_bitrate_stat_send_interval=2\n", "inbound_video_rate_stat_send_interval=0\n");
+    assert_eq!(settings("").inbound_rate_interval, None);
+    assert_eq!(settings(older).inbound_rate_interval, Some(Duration::from_secs(2)));
+    assert_eq!(settings(&format!("{newer}{older}")).inbound_rate_interval, None);
+}
+
+#[test]
 fn values_that_do_not_parse_are_refused() {
     const PORT: &str = "a port from 1 to 65535, 0 (pick a free one) or off";
     const TIME: &str = "a number of milliseconds from 0 to 86400000";
@@ -308,6 +324,9 @@ fn values_that_do_not_parse_are_refused() {
         ("cdn_require_tls", "1", FLAG),
         ("webrtc_cc2_twcc", "", FLAG),
         ("periodic_fir_request", "on", FLAG),
+        ("inbound_video_rate_stat_send_interval", "0.5", "a number from 0 to 3600"),
+        ("outbound_video_rate_stat_send_interval", "3601", "a number from 0 to 3600"),
+        ("incoming_bitrate_stat_send_interval", "on", "a number from 0 to 3600"),
         ("publisher.grace", "5s", TIME),
         ("link.grace", "86400001", TIME),
         ("play.wait", "-1", TIME),

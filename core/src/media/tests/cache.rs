@@ -11,8 +11,8 @@ use super::*;
 use crate::id::ShardId;
 use crate::limits::Limits;
 use crate::media::Packet;
+use crate::media::datagram::is_media;
 use crate::media::packet::Kind;
-use crate::media::runs::is_media;
 use crate::message::{Message, ToMedia};
 use crate::output::SendBuffer;
 

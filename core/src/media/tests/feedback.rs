@@ -18,13 +18,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// One who has the viewer's keys, and can say anything in its name.
-struct Voice {
+pub(super) struct Voice {
     srtp: Srtp,
     flow: Flow,
 }
 
 impl Voice {
-    fn of(stage: &Stage) -> Self {
+    pub(super) fn of(stage: &Stage) -> Self {
         let keys = stage.peer(2).keys().unwrap();
         let material = str0m::config::KeyingMaterial::new(&keys.material);
         let theirs = Keys { material, profile: keys.profile, active: !keys.active };
@@ -32,7 +32,7 @@ impl Voice {
         Self { srtp, flow: Flow { local: address(PORT), remote: stage.viewers[0].at } }
     }
 
-    fn say(&mut self, stage: &mut Stage, plain: &[u8]) {
+    pub(super) fn say(&mut self, stage: &mut Stage, plain: &[u8]) {
         let mut out = plain.to_vec();
         out.resize(plain.len() + 100, 0);
         let len = self.srtp.seal_rtcp(&mut out, plain.len()).unwrap();
@@ -40,7 +40,7 @@ impl Voice {
     }
 
     /// RFC 4585, section 6.2.1.
-    fn miss(&mut self, stage: &mut Stage, ssrc: u32, seqs: &[u16]) {
+    pub(super) fn miss(&mut self, stage: &mut Stage, ssrc: u32, seqs: &[u16]) {
         let words = u8::try_from(seqs.len() + 2).unwrap();
         let mut plain = vec![0x81, 205, 0, words, 0xde, 0xad, 0, 1];
         plain.extend(ssrc.to_be_bytes());

@@ -14,9 +14,9 @@ use super::stage::{PORT, Stage, address, formats, packet};
 use super::viewer::{Setup, Viewer};
 use super::*;
 use crate::limits::Limits;
+use crate::media::datagram::is_media;
 use crate::media::packet::Kind;
 use crate::media::rtc;
-use crate::media::runs::is_media;
 use crate::message::ToMedia;
 use crate::output::SendBuffer;
 

@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::media::history::History;
 use crate::media::packet::Extensions;
 use crate::media::peer::Fact;
-use crate::media::{Kind, Media, Packet};
+use crate::media::{Kind, Media, Packet, Shortage};
 use crate::message::{Message, ToMedia, ToNode};
 use crate::output::{Output, SendBuffer};
 
@@ -26,6 +26,10 @@ pub(super) struct Stage {
     pub(super) ends: Vec<End>,
     pub(super) viewers: Vec<Viewer>,
     pub(super) failed: Vec<(PeerId, PeerFault)>,
+    /// Who was found to have too little bandwidth.
+    pub(super) short: Vec<(PeerId, Shortage)>,
+    /// How much picture a peer had, each time that this was told.
+    pub(super) rates: Vec<(PeerId, u64)>,
     send: SendBuffer,
 }
 
@@ -80,6 +84,8 @@ impl Stage {
             ends: Vec::new(),
             viewers: Vec::new(),
             failed: Vec::new(),
+            short: Vec::new(),
+            rates: Vec::new(),
             send: SendBuffer::new(1),
         }
     }
@@ -274,8 +280,18 @@ impl Stage {
             }
         }
         while let Some(message) = self.bench.out.pop_to_self() {
-            if let Message::Node(ToNode::Failed { peer, fault }) = message {
-                self.failed.push((peer, fault));
+            match message {
+                Message::Node(ToNode::Failed { peer, fault }) => self.failed.push((peer, fault)),
+                Message::Node(ToNode::Short { peer, shortage }) => {
+                    self.short.push((peer, shortage));
+                }
+                Message::Node(ToNode::VideoRate { peer, bits }) => self.rates.push((peer, bits)),
+                Message::Node(_)
+                | Message::Media(_)
+                | Message::Packets(_)
+                | Message::Connection { .. }
+                | Message::Door(_)
+                | Message::Leave => {}
             }
         }
     }

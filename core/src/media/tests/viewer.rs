@@ -14,8 +14,8 @@ use str0m::rtp::{Extension, ExtensionMap, RawPacket, RtpHeader};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::stage::address;
+use crate::media::datagram::is_media;
 use crate::media::packet::Kind;
-use crate::media::runs::is_media;
 
 /// A packet as it came, resent ones included.
 #[derive(Clone, Debug)]

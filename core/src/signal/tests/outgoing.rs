@@ -64,6 +64,24 @@ fn events_carry_their_payload_as_it_is() {
 }
 
 #[test]
+fn a_shortage_is_an_event_with_both_rates_in_one_text() {
+    let data = json!([{
+        "mediaSessionId": "Q",
+        "type": "notEnoughBandwidth",
+        "payload": { "info": "2000000/1250000" },
+    }]);
+    let expected = json!({ "message": "notifyStreamEvent", "data": data });
+    assert_eq!(value(&not_enough_bandwidth("Q", 2_000_000, 1_250_000)), expected);
+}
+
+#[test]
+fn rates_are_numbers() {
+    let expected = |name| json!({ "message": name, "data": [{ "mediaSessionId": "Q", "videoRate": 1_250_000 }] });
+    assert_eq!(value(&inbound_video_rate("Q", 1_250_000)), expected("inboundVideoRate"));
+    assert_eq!(value(&outbound_video_rate("Q", 1_250_000)), expected("outboundVideoRate"));
+}
+
+#[test]
 fn refusals_of_what_this_server_has_not() {
     let data = &value(&snapshot_failed("P"))["data"][0];
     assert_eq!((&data["mediaSessionId"], &data["type"]), (&json!("P"), &json!("snapshotFailed")));
