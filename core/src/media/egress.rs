@@ -196,7 +196,9 @@ impl Egress {
             let Some(ids) = rtc.media(mid).map(ExtensionIds::of) else { continue };
             let mut api = rtc.direct_api();
             let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
-            let (ssrc, rtx) = (*stream.ssrc(), stream.rtx());
+            let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
+            // str0m never sends on it, and keeps 6 KiB for what it would have sent.
+            api.remove_stream_tx(ssrc);
             let [audio, video, resent] = self.first_seqs;
             let first_seq = match kind {
                 Kind::Audio => audio,
@@ -212,7 +214,7 @@ impl Egress {
                 mid,
                 codec,
                 ids,
-                ssrc,
+                ssrc: *ssrc,
                 is_bound: false,
                 resent,
                 rewriter: Rewriter::new(codec.spec.clock_rate.get(), first_seq),
