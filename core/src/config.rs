@@ -13,6 +13,7 @@ use crate::input::Service;
 use crate::limits::Limits;
 use crate::pages::Pages;
 
+mod access;
 mod balancing;
 mod codecs;
 mod diagnostics;
@@ -21,13 +22,16 @@ mod keys;
 mod loadbalancer;
 mod origins;
 mod properties;
+mod secret;
 mod settings;
 mod spelling;
 mod values;
 
+pub use access::{Access, Hook, Rule};
 pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, FingerprintError, Mode};
 pub use diagnostics::{SettingsError, Warning};
 pub use keys::{Effect, KEYS, Key};
+pub use secret::Secret;
 pub use settings::{Congestion, KeepAlive, Port, Ports, Settings, SettingsFiles};
 
 /// Everything a shard is told at its birth. All shards of a node share one.
@@ -49,6 +53,8 @@ pub struct Config {
     pub tls: TlsIdentity,
     /// Certificate authorities that a node behind `<wss>` may be signed by, DER.
     pub link_roots: Vec<Vec<u8>>,
+    /// Certificate authorities that the backend of `auth.hook.url` may be signed by, DER.
+    pub hook_roots: Vec<Vec<u8>>,
     /// The certificate of the WebRTC peers, which browsers know by its fingerprint only.
     pub dtls: DtlsCert,
     /// The cryptography of the WebRTC peers; simulations put a fake one here.

@@ -57,6 +57,13 @@ pub const KEYS: &[Key] = &[
     works("rtp_receive_buffer_size", "4194304", "bytes of a media socket's receive buffer"),
     works("rtp_send_buffer_size", "4194304", "bytes of a media socket's send buffer"),
     works("allow_domains", "*", "hosts whose pages may connect, such as *.a.com,!*.evil.com"),
+    works("auth.publish", "open", "who may publish: open, jwt (a token) or hook (a backend says)"),
+    works("auth.play", "open", "who may play: open, jwt (a token) or hook (a backend says)"),
+    works("auth.hook.url", "", "http or https URL of the backend that is asked"),
+    works("auth.hook.timeout", "3000", "ms that the backend's answer may take"),
+    works("auth.hook.on_error", "refuse", "what no answer of the backend means: refuse or allow"),
+    works("auth.hook.ca", "", "PEM file of authorities that sign the backend's; unset: system's"),
+    works("admin.token", "", "what ?action=stat has to be asked with from afar; unset: nothing"),
     inert(
         "wcs_agent_ssl",
         "",

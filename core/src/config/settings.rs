@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Listening;
+use super::access::{self, Access};
 use super::balancing::Balancing;
 use super::diagnostics::{Place, SettingsError, Warning};
 use super::values::Values;
@@ -69,6 +70,8 @@ pub struct Settings {
     /// `allow_domains`: patterns of hosts in lower case, `*` and `!` included, for
     /// [`Settings::allows_origin`]. Empty: everybody.
     pub allow_domains: Vec<String>,
+    /// `auth.*` and `admin.token`.
+    pub access: Access,
     /// `publisher.grace`: how long the viewers of a lost publisher wait for its return.
     pub publisher_grace: Duration,
     /// `link.grace`: the same for a stream that came over a link.
@@ -176,6 +179,7 @@ impl Settings {
             udp_receive_bytes: socket_buffer(&values, "rtp_receive_buffer_size", &mut warnings)?,
             udp_send_bytes: socket_buffer(&values, "rtp_send_buffer_size", &mut warnings)?,
             allow_domains: origins::patterns(&values.get("allow_domains"))?,
+            access: access::read(&values, &mut warnings)?,
             publisher_grace: values.get("publisher.grace").millis(0)?,
             link_grace: values.get("link.grace").millis(0)?,
             play_wait: values.get("play.wait").millis(0)?,

@@ -198,6 +198,7 @@ fn config(plan: &Plan, ip: IpAddr) -> Config {
         addresses: vec![ip],
         tls: tls(),
         link_roots: Vec::new(),
+        hook_roots: Vec::new(),
         dtls: crypto::identity(plan.srtp, fnv1a(&[plan.name.as_bytes()])),
         crypto: crypto::node_provider(plan.srtp),
         pages: Pages::default(),

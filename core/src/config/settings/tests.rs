@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::super::access::{Hook, Rule};
 use super::super::balancing::Mode;
 use super::super::keys::{Effect, KEYS};
+use super::super::secret::Secret;
 use super::*;
 use crate::input::Service;
 
@@ -60,6 +62,7 @@ fn an_empty_file_gives_the_defaults() {
         udp_receive_bytes: 4 * 1024 * 1024,
         udp_send_bytes: 4 * 1024 * 1024,
         allow_domains: vec!["*".to_owned()],
+        access: Access::default(),
         publisher_grace: Duration::from_secs(5),
         link_grace: Duration::from_secs(90),
         play_wait: Duration::from_secs(1),
@@ -208,6 +211,13 @@ periodic_fir_request=True
 rtp_receive_buffer_size=8388608
 rtp_send_buffer_size=16777216
 allow_domains=*.A.com, !*.evil.com
+auth.publish=Hook
+auth.play=open
+auth.hook.url=https://[2001:db8::5]:9000/rest/app/
+auth.hook.timeout=1
+auth.hook.on_error=Allow
+auth.hook.ca=hook.pem
+admin.token=0123456789-._~aB
 publisher.grace=0
 link.grace=1
 play.wait=86400000
@@ -240,6 +250,20 @@ tls.key=key.pem
         udp_receive_bytes: 8 * 1024 * 1024,
         udp_send_bytes: 16 * 1024 * 1024,
         allow_domains: vec!["*.a.com".to_owned(), "!*.evil.com".to_owned()],
+        access: Access {
+            publish: Rule::Hook,
+            play: Rule::Open,
+            hook: Some(Hook {
+                secure: true,
+                host: "2001:db8::5".to_owned(),
+                port: 9000,
+                path: "/rest/app".to_owned(),
+                timeout: Duration::from_millis(1),
+                allow_on_error: true,
+                ca: Some("hook.pem".into()),
+            }),
+            admin_token: Some(Secret::new("0123456789-._~aB")),
+        },
         publisher_grace: Duration::ZERO,
         link_grace: Duration::from_millis(1),
         play_wait: Duration::from_secs(86_400),
@@ -293,6 +317,10 @@ fn values_that_do_not_parse_are_refused() {
         ("allow_domains", "a.com:8888", HOSTS),
         ("allow_domains", "!", HOSTS),
         ("allow_domains", "жж", HOSTS),
+        ("auth.publish", "closed", "open, jwt or hook"),
+        ("auth.play", "no", "open, jwt or hook"),
+        ("auth.hook.timeout", "0", "a number of milliseconds from 1 to 86400000"),
+        ("auth.hook.on_error", "fail", "refuse or allow"),
         ("cdn_ca", "a\0b", "a path"),
     ] {
         let error = parse(&format!("# a comment\n{key}={value}")).expect_err(key);
