@@ -63,6 +63,7 @@ mod stream;
 #[cfg(any(test, feature = "bench"))]
 mod tests;
 mod timers;
+mod token;
 
 pub use clock::Epoch;
 pub use id::{ConnId, LookupId, ShardId, SocketId};

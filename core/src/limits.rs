@@ -29,6 +29,10 @@ pub struct Limits {
     pub event_bytes_max: usize,
     /// Bytes of the SDP of an offer or an answer.
     pub sdp_bytes_max: usize,
+    /// Bytes of a signed token. Ours have some 300, those of others as many as they have claims.
+    pub token_bytes_max: usize,
+    /// By how much the clock of whoever signed a token may differ from ours.
+    pub token_skew_max: Duration,
     /// Streams of a node.
     pub streams_max: usize,
     /// Peers (WebRTC transports) of a shard.
@@ -128,6 +132,8 @@ impl Default for Limits {
             name_bytes_max: 512,
             event_bytes_max: 16 * 1024,
             sdp_bytes_max: 64 * 1024,
+            token_bytes_max: 4 * 1024,
+            token_skew_max: Duration::from_secs(60),
             streams_max: 10_000,
             peers_max: 20_000,
             peer_connect_timeout: Duration::from_secs(15),

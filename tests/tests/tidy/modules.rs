@@ -8,7 +8,7 @@ use crate::source::{Source, at, sources};
 
 /// All that may be known, and is; whatever is below is known by what is above, and not the other
 /// way, but for the words. `stream`, `signal` and `media` know nothing of each other.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("clock", &[]),
     ("id", &[]),
     ("limits", &[]),
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     // The workbench, which pieces that are measured stand on, too.
     ("tests", &[]),
     ("timers", &[]),
+    ("token", &["limits"]),
     ("config", &["input", "limits", "pages"]),
     ("input", &["config", "id", "message"]),
     ("message", &["id", "media", "signal", "stream"]),
