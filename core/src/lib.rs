@@ -64,6 +64,7 @@ mod stream;
 mod tests;
 mod timers;
 mod token;
+mod wildcard;
 
 pub use clock::Epoch;
 pub use id::{ConnId, LookupId, ShardId, SocketId};

@@ -8,7 +8,7 @@ use crate::source::{Source, at, sources};
 
 /// All that may be known, and is; whatever is below is known by what is above, and not the other
 /// way, but for the words. `stream`, `signal` and `media` know nothing of each other.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("clock", &[]),
     ("id", &[]),
     ("limits", &[]),
@@ -18,7 +18,8 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("tests", &[]),
     ("timers", &[]),
     ("token", &["limits"]),
-    ("config", &["input", "limits", "pages"]),
+    ("wildcard", &[]),
+    ("config", &["input", "limits", "pages", "wildcard"]),
     ("input", &["config", "id", "message"]),
     ("message", &["id", "media", "signal", "stream"]),
     ("output", &["id", "input", "message"]),
