@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::dialer::Dialer;
 use crate::id::{ConnId, LookupId, PeerId, SessionId, ShardId, StreamId};
 use crate::input::Hangup;
 use crate::limits::Limits;
@@ -17,7 +18,6 @@ use crate::signal::{self, Greeting, Info, Request, Status};
 use crate::timers::{Timers, earlier};
 
 mod balancer;
-mod dialer;
 mod link;
 mod play;
 mod publish;
@@ -333,7 +333,7 @@ impl Node {
 
     pub(crate) fn outgoing(&self, conn: ConnId) -> &[u8] {
         let link = self.links.dialer_of(conn);
-        link.or_else(|| self.balancer.dialer_of(conn)).map_or(&[], dialer::Dialer::outgoing)
+        link.or_else(|| self.balancer.dialer_of(conn)).map_or(&[], Dialer::outgoing)
     }
 
     pub(crate) fn wrote(&mut self, conn: ConnId, n: usize) {

@@ -48,6 +48,7 @@ pub mod config;
 mod cdn;
 mod clock;
 mod connections;
+mod dialer;
 mod id;
 mod input;
 mod limits;

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::dialer::{Dialer, Numbers, Purpose, Target};
 use super::relay::Links;
 use crate::config::{EdgeNode, Mode};
+use crate::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::id::{ConnId, LookupId, StreamId};
 use crate::input::Hangup;
 use crate::outbox::Ctx;
 use crate::output::Linger;
 use crate::rng::Rng;
+use crate::stream::http::Outbound;
 use crate::stream::{Incoming, tls};
 
 /// Knows how busy each edge is, and picks.
@@ -201,7 +202,7 @@ impl Edge {
             host: node.host.clone(),
             port: node.link_port().get(),
             tls,
-            purpose: Purpose::Get("/?action=stat"),
+            purpose: Purpose::Ask(Outbound::get("/?action=stat")),
         };
         let dialer = Dialer::new(target);
         Self { node: node.clone(), dialer, next: ctx.now, load: None, sent: 0 }

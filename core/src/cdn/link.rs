@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::config::EdgeNode;
+use crate::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::id::{PeerId, StreamId};
 use crate::limits::Limits;
 use crate::outbox::Ctx;

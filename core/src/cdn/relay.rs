@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::dialer::{Dialer, Numbers};
 use super::link::{Link, News, Relay, RelayPhase};
 use super::stream::Stream;
 use super::{Node, PeerUse};
+use crate::dialer::{Dialer, Numbers};
 use crate::id::{ConnId, LookupId, PeerId, StreamId};
 use crate::input::Hangup;
 use crate::limits::Limits;

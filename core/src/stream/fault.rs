@@ -66,8 +66,8 @@ fn tls_problem(error: &Error) -> String {
     if *error == CertificateError::ApplicationVerificationFailure.into() {
         "the certificate is not the one that <fingerprint> names".to_owned()
     } else if *error == CertificateError::UnknownIssuer.into() {
-        "no known authority signed the certificate; name the authority with cdn_ca, or the \
-         certificate with <fingerprint>"
+        "no known authority signed the certificate; name the authority with cdn_ca (a \
+         backend's with auth.hook.ca), or the certificate with <fingerprint>"
             .to_owned()
     } else {
         error.to_string()

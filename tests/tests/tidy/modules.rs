@@ -8,7 +8,7 @@ use crate::source::{Source, at, sources};
 
 /// All that may be known, and is; whatever is below is known by what is above, and not the other
 /// way, but for the words. `stream`, `signal` and `media` know nothing of each other.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("clock", &[]),
     ("id", &[]),
     ("limits", &[]),
@@ -26,6 +26,7 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("outbox", &["clock", "config", "id", "message", "output", "rng"]),
     ("stream", &["clock", "config", "limits", "pages"]),
     ("signal", &["config", "limits"]),
+    ("dialer", &["id", "input", "outbox", "output", "stream"]),
     (
         "media",
         &[
@@ -41,8 +42,8 @@ const EDGES: [(&str, &[&str]); 21] = [
     (
         "cdn",
         &[
-            "config", "id", "input", "limits", "media", "message", "outbox", "output", "rng",
-            "signal", "stream", "timers",
+            "config", "dialer", "id", "input", "limits", "media", "message", "outbox", "output",
+            "rng", "signal", "stream", "timers",
         ],
     ),
     (
