@@ -6,7 +6,6 @@ mod routes;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +21,7 @@ use crate::stream::http::{Request, Response};
 use crate::stream::{Connection, Incoming, tls};
 use crate::timers::Timers;
 
-use self::routes::{Route, route};
+use self::routes::{Route, route, shared};
 
 /// Close codes of RFC 6455, section 7.4.1.
 const NORMAL: u16 = 1000;
@@ -41,7 +40,7 @@ pub(crate) struct Connections {
 
 struct Entry {
     stream: Connection,
-    remote: SocketAddr,
+    flow: Flow,
     phase: Phase,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
@@ -57,6 +56,8 @@ enum Phase {
     /// The node owes the answer to a request.
     Asked {
         deadline: Instant,
+        /// The page that asks, where a page does.
+        origin: Option<String>,
     },
     Session(Session),
 }
@@ -89,8 +90,7 @@ impl Connections {
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        let remote = flow.remote;
-        self.table.insert(conn, Entry { stream, remote, phase, overdue: 0, goodbye: None });
+        self.table.insert(conn, Entry { stream, flow, phase, overdue: 0, goodbye: None });
         self.after(ctx, conn);
     }
 
@@ -121,7 +121,9 @@ impl Connections {
                 return;
             }
             ToConnection::Respond(response) => {
-                entry.stream.respond(*response);
+                let Phase::Asked { origin, .. } = &entry.phase else { return };
+                let response = shared(*response, &ctx.config.settings, origin.as_deref());
+                entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
                 self.read(ctx, conn, &[]);
             }
@@ -261,7 +263,7 @@ impl Connections {
                     self.say_goodbye(conn, info);
                     return;
                 }
-                let remote = entry.remote;
+                let remote = entry.flow.remote;
                 let word = ToNode::Established { session: id, remote, greeting };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
                 entry.stream.send_text(&reply)
@@ -299,13 +301,15 @@ impl Connections {
 
     fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Request) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
-        match route(ctx.config, request) {
+        match route(ctx.config, entry.flow, request) {
             Route::Answer(response) => {
                 entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
             }
             Route::Ask(question) => {
-                entry.phase = Phase::Asked { deadline: ctx.now + ctx.config.limits.answer_timeout };
+                let deadline = ctx.now + ctx.config.limits.answer_timeout;
+                let origin = request.header("origin").map(str::to_owned);
+                entry.phase = Phase::Asked { deadline, origin };
                 let word = ToNode::Asked { shard: self.shard, conn, question };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
             }
@@ -328,7 +332,7 @@ impl Connections {
         let deadline = match &entry.phase {
             _ if entry.goodbye.is_some() => entry.goodbye,
             Phase::Http { idle } => Some(*idle),
-            Phase::Asked { deadline } => Some(*deadline),
+            Phase::Asked { deadline, .. } => Some(*deadline),
             Phase::Session(session) => session.next_timeout(),
         };
         self.timers.set(conn, deadline);
@@ -352,7 +356,7 @@ impl Connections {
 
     fn refuse(&self, ctx: &mut Ctx<'_>, conn: ConnId, why: &str) {
         if let Some(entry) = self.table.get(&conn) {
-            ctx.out.event(Event::Refused { remote: entry.remote, why: why.to_owned() });
+            ctx.out.event(Event::Refused { remote: entry.flow.remote, why: why.to_owned() });
         }
     }
 }

@@ -45,6 +45,7 @@
 pub mod bench;
 pub mod config;
 
+mod access;
 mod cdn;
 mod clock;
 mod connections;

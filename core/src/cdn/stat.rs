@@ -29,7 +29,6 @@ impl Node {
             }
             Question::Stat => Response::ok("text/plain; charset=utf-8", self.stat().into_bytes()),
         };
-        let response = response.with_header("Access-Control-Allow-Origin", "*");
         let word = ToConnection::Respond(Box::new(response));
         ctx.out.post(shard, Message::Connection { conn, word });
     }

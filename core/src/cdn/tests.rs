@@ -55,6 +55,8 @@ struct Edge {
     slow: bool,
     /// What it answers to polls.
     stat: String,
+    /// What it wants polls to show.
+    admin_token: Option<String>,
     /// What it was told over its links, but for `connection`.
     heard: Vec<(Instant, Value)>,
 }
@@ -404,6 +406,12 @@ impl Edge {
         match incoming {
             Incoming::Upgrade(_) => far.accept_upgrade(),
             Incoming::Request(_) if self.silent => {}
+            Incoming::Request(request)
+                if self.admin_token.is_some()
+                    && request.header("authorization") != self.admin_token.as_deref() =>
+            {
+                far.respond(Response::error(401, "no"));
+            }
             Incoming::Request(_) => {
                 far.respond(Response::ok("text/plain", self.stat.clone().into_bytes()));
             }

@@ -22,7 +22,7 @@ impl Settings {
             return true;
         };
         let Some(host) = host(origin) else {
-            return self.allow_domains.iter().all(|pattern| pattern == "*");
+            return self.allows_every_origin();
         };
         let mut allowed = self.allow_domains.iter().all(|pattern| pattern.starts_with('!'));
         for pattern in &self.allow_domains {
@@ -33,6 +33,11 @@ impl Settings {
             }
         }
         allowed
+    }
+
+    /// Tells whether `allow_domains` leaves nobody out.
+    pub fn allows_every_origin(&self) -> bool {
+        self.allow_domains.iter().all(|pattern| pattern == "*")
     }
 }
 

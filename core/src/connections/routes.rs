@@ -1,6 +1,8 @@
 //! What an HTTP request leads to.
 
-use crate::config::Config;
+use crate::access::may_administer;
+use crate::config::{Config, Settings};
+use crate::input::Flow;
 use crate::message::Question;
 use crate::stream::http::{Method, Request, Response};
 
@@ -10,14 +12,22 @@ pub(super) enum Route {
     Ask(Question),
 }
 
-pub(super) fn route(config: &Config, request: &Request) -> Route {
+pub(super) fn route(config: &Config, flow: Flow, request: &Request) -> Route {
     if request.method != Method::Get {
         let response = Response::error(405, "This is answered to GET and HEAD only.");
         return Route::Answer(response.with_header("Allow", "GET, HEAD"));
     }
     match request.query("action") {
         Some("server_list") => return server_list(request),
-        Some("stat") => return Route::Ask(Question::Stat),
+        Some("stat") if may_administer(&config.settings.access, flow, request) => {
+            return Route::Ask(Question::Stat);
+        }
+        Some("stat") => {
+            let text = "This wants the admin token of the node: as a bearer token, or as ?token=.";
+            let response = Response::error(401, text).with_header("WWW-Authenticate", "Bearer");
+            let origin = request.header("origin");
+            return Route::Answer(shared(response, &config.settings, origin));
+        }
         Some(_) | None => {}
     }
     let path = request.path.trim_start_matches('/');
@@ -60,4 +70,17 @@ fn without_port(host: &str) -> &str {
         return rest.split(']').next().unwrap_or_default();
     }
     host.split(':').next().unwrap_or_default()
+}
+
+/// Lets pages read an answer: those of every origin, unless `allow_domains` leaves some out. Then
+/// the answer differs by who asks (RFC 9110, section 12.5.5).
+pub(super) fn shared(response: Response, settings: &Settings, origin: Option<&str>) -> Response {
+    if settings.allows_every_origin() {
+        return response.with_header("Access-Control-Allow-Origin", "*");
+    }
+    let response = response.with_header("Vary", "Origin");
+    match origin.filter(|origin| settings.allows_origin(Some(origin))) {
+        Some(origin) => response.with_header("Access-Control-Allow-Origin", origin),
+        None => response,
+    }
 }

@@ -86,10 +86,14 @@ impl Server {
     }
 
     fn connect(&mut self) -> ConnId {
+        self.connect_on([127, 0, 0, 1])
+    }
+
+    /// Somebody connects to this address of the node.
+    fn connect_on(&mut self, local: [u8; 4]) -> ConnId {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
-        let flow =
-            Flow { local: ([127, 0, 0, 1], 8080).into(), remote: ([10, 0, 0, 1], 999).into() };
+        let flow = Flow { local: (local, 8080).into(), remote: ([10, 0, 0, 1], 999).into() };
         self.hear(Input::Accepted { conn, service: Service::Ws, flow });
         conn
     }

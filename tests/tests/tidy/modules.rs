@@ -8,7 +8,7 @@ use crate::source::{Source, at, sources};
 
 /// All that may be known, and is; whatever is below is known by what is above, and not the other
 /// way, but for the words. `stream`, `signal` and `media` know nothing of each other.
-const EDGES: [(&str, &[&str]); 22] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("id", &[]),
     ("limits", &[]),
@@ -34,6 +34,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "timers",
         ],
     ),
+    ("access", &["config", "input", "stream"]),
     ("bench", &["media", "signal", "tests"]),
     (
         "connections",

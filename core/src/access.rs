@@ -1,0 +1,6 @@
+//! Who may do what: the one place that decides.
+
+mod admin;
+mod sources;
+
+pub(crate) use admin::may_administer;
