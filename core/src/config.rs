@@ -13,6 +13,7 @@ use crate::input::Service;
 use crate::limits::Limits;
 use crate::pages::Pages;
 
+mod authentication;
 mod balancing;
 mod codecs;
 mod diagnostics;
@@ -29,6 +30,8 @@ pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, FingerprintE
 pub use diagnostics::{SettingsError, Warning};
 pub use keys::{Effect, KEYS, Key};
 pub use settings::{Congestion, KeepAlive, Port, Ports, Settings, SettingsFiles};
+
+pub use crate::token::TokenKeys;
 
 /// Everything a shard is told at its birth. All shards of a node share one.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("tests", &[]),
     ("timers", &[]),
     ("token", &["limits"]),
-    ("config", &["input", "limits", "pages"]),
+    ("config", &["input", "limits", "pages", "token"]),
     ("input", &["config", "id", "message"]),
     ("message", &["id", "media", "signal", "stream"]),
     ("output", &["id", "input", "message"]),

@@ -7,6 +7,7 @@ use super::super::keys::{Effect, KEYS};
 use super::*;
 use crate::input::Service;
 
+mod authentication;
 mod generated;
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
@@ -65,6 +66,8 @@ fn an_empty_file_gives_the_defaults() {
         play_wait: Duration::from_secs(1),
         cdn_require_tls: false,
         cdn_ca: None,
+        cdn_auth_keys: None,
+        cdn_role_strict: false,
         client_dir: None,
         tls_files: None,
     };
@@ -213,6 +216,8 @@ link.grace=1
 play.wait=86400000
 cdn_require_tls=true
 cdn_ca=/etc/ca.pem
+cdn_auth_key=0123456789abcdef0123456789abcdef, fedcba9876543210fedcba9876543210
+cdn_role_strict=false
 client_dir=C:\\\\pages
 tls.cert=cert.pem
 tls.key=key.pem
@@ -245,6 +250,11 @@ tls.key=key.pem
         play_wait: Duration::from_secs(86_400),
         cdn_require_tls: true,
         cdn_ca: Some("/etc/ca.pem".into()),
+        cdn_auth_keys: Some(TokenKeys::new(
+            b"0123456789abcdef0123456789abcdef",
+            Some(b"fedcba9876543210fedcba9876543210"),
+        )),
+        cdn_role_strict: false,
         client_dir: Some("C:\\pages".into()),
         tls_files: Some(("cert.pem".into(), "key.pem".into())),
     };
@@ -294,6 +304,7 @@ fn values_that_do_not_parse_are_refused() {
         ("allow_domains", "!", HOSTS),
         ("allow_domains", "жж", HOSTS),
         ("cdn_ca", "a\0b", "a path"),
+        ("cdn_role_strict", "strict", FLAG),
     ] {
         let error = parse(&format!("# a comment\n{key}={value}")).expect_err(key);
         assert_eq!((error.file, error.line), ("flashphoner.properties", 2), "{key}");
