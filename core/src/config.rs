@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::pages::Pages;
 
 mod access;
+mod authentication;
 mod balancing;
 mod codecs;
 mod diagnostics;
@@ -33,6 +34,8 @@ pub use diagnostics::{SettingsError, Warning};
 pub use keys::{Effect, KEYS, Key};
 pub use secret::Secret;
 pub use settings::{Congestion, KeepAlive, Port, Ports, Settings, SettingsFiles};
+
+pub use crate::token::TokenKeys;
 
 /// Everything a shard is told at its birth. All shards of a node share one.
 #[derive(Clone, Debug)]

@@ -4,9 +4,11 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::authentication::token_keys;
 use super::diagnostics::{SettingsError, Warning};
 use super::secret::Secret;
 use super::values::{Value, Values};
+use crate::token::TokenKeys;
 
 /// The least and the most characters of `admin.token`.
 const ADMIN_TOKEN_CHARS: std::ops::RangeInclusive<usize> = 16..=512;
@@ -18,6 +20,8 @@ pub struct Access {
     pub publish: Rule,
     /// `auth.play`
     pub play: Rule,
+    /// `auth.jwt.key`: what tokens are signed with; there if a rule is [`Rule::Jwt`].
+    pub jwt_keys: Option<TokenKeys>,
     /// `auth.hook.url` and its kin; there if a rule is [`Rule::Hook`].
     pub hook: Option<Hook>,
     /// `admin.token`: what statistics want to be asked with from other hosts; `None`: nothing.
@@ -58,10 +62,14 @@ pub struct Hook {
 pub(super) fn read(values: &Values, warnings: &mut Vec<Warning>) -> Result<Access, SettingsError> {
     let (publish, play) = (rule(values, "auth.publish")?, rule(values, "auth.play")?);
     let hook = hook(values)?;
+    let jwt_keys = token_keys(&values.get("auth.jwt.key"))?;
     for (key, rule) in [("auth.publish", publish), ("auth.play", play)] {
-        if rule == Rule::Hook && hook.is_none() {
-            return Err(values.get(key).place.error("expected auth.hook.url beside hook"));
-        }
+        let missing = match rule {
+            Rule::Hook if hook.is_none() => "expected auth.hook.url beside hook",
+            Rule::Jwt if jwt_keys.is_none() => "expected auth.jwt.key beside jwt",
+            Rule::Hook | Rule::Jwt | Rule::Open => continue,
+        };
+        return Err(values.get(key).place.error(missing));
     }
     let hook = hook.filter(|_| [publish, play].contains(&Rule::Hook));
     if hook.as_ref().is_some_and(|hook| !hook.secure && !is_local(&hook.host)) {
@@ -69,7 +77,7 @@ pub(super) fn read(values: &Values, warnings: &mut Vec<Warning>) -> Result<Acces
         warnings.push(url.place.warning("without https, tokens can be read on their way"));
     }
     let admin_token = admin_token(&values.get("admin.token"))?;
-    Ok(Access { publish, play, hook, admin_token })
+    Ok(Access { publish, play, jwt_keys, hook, admin_token })
 }
 
 fn rule(values: &Values, key: &str) -> Result<Rule, SettingsError> {
@@ -205,12 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_without_its_url_is_refused() {
+    fn a_rule_without_what_it_goes_by_is_refused() {
         for key in ["auth.publish", "auth.play"] {
-            let error = parse(&format!("{key}=hook")).unwrap_err().to_string();
-            let expected =
-                format!("flashphoner.properties:1: {key}: expected auth.hook.url beside hook");
-            assert_eq!(error, expected);
+            for (rule, missing) in [("hook", "auth.hook.url"), ("jwt", "auth.jwt.key")] {
+                let error = parse(&format!("{key}={rule}")).unwrap_err().to_string();
+                let expected =
+                    format!("flashphoner.properties:1: {key}: expected {missing} beside {rule}");
+                assert_eq!(error, expected);
+            }
         }
     }
 
@@ -237,6 +247,7 @@ mod tests {
             ("admin.token", "short"),
             ("admin.token", "0123456789abcdef with spaces"),
             ("auth.hook.url", "http://me:password@backend"),
+            ("auth.jwt.key", "0123456789abcdef0123456789abcde"),
         ] {
             let error = parse(&format!("{key}={secret}")).unwrap_err();
             assert!(error.to_string().contains(": expected "), "{error}");
@@ -246,10 +257,12 @@ mod tests {
 
     #[test]
     fn settings_do_not_show_secrets() {
-        let (settings, _) = parse("admin.token=0123456789abcdef").unwrap();
+        let key = "abcdef0123456789abcdef0123456789";
+        let text = format!("admin.token=0123456789abcdef\nauth.jwt.key={key}");
+        let (settings, _) = parse(&text).unwrap();
         assert!(settings.access.admin_token.as_ref().unwrap().is("0123456789abcdef"));
         let shown = format!("{settings:?}");
-        assert!(shown.contains("Secret(..)") && !shown.contains("0123456789abcdef"), "{shown}");
+        assert!(shown.contains("Secret(..)") && !shown.contains("0123456789"), "{shown}");
     }
 
     proptest! {

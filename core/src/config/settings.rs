@@ -10,7 +10,8 @@ use super::access::{self, Access};
 use super::balancing::Balancing;
 use super::diagnostics::{Place, SettingsError, Warning};
 use super::values::Values;
-use super::{codecs, loadbalancer, origins, properties};
+use super::{authentication, codecs, loadbalancer, origins, properties};
+use crate::token::TokenKeys;
 
 /// The most bytes of a node's name: it stands in log lines, in the ready line and in messages.
 const NODE_ID_BYTES_MAX: usize = 64;
@@ -82,6 +83,10 @@ pub struct Settings {
     pub cdn_require_tls: bool,
     /// `cdn_ca`: a PEM file of authorities that edges' certificates may be signed by.
     pub cdn_ca: Option<PathBuf>,
+    /// `cdn_auth_key`: what links show their edges tokens of; `None`: nobody has to.
+    pub cdn_auth_keys: Option<TokenKeys>,
+    /// `cdn_role_strict`: only links may publish. Never without keys.
+    pub cdn_role_strict: bool,
     /// `client_dir`: a folder to serve at `/client2/` in place of the built-in pages.
     pub client_dir: Option<PathBuf>,
     /// `tls.cert` and `tls.key`.
@@ -163,6 +168,9 @@ impl Settings {
         let shards = shards(&values)?;
         let (media_port_from, media_port_to) = media_ports(&values, shards)?;
         let cdn_require_tls = values.get("cdn_require_tls").flag()?;
+        let is_origin = values.get("load_balancing_enabled").flag()?;
+        let cdn_auth_keys = authentication::keys(&values, is_origin)?;
+        let has_key = cdn_auth_keys.is_some();
         let settings = Self {
             ip: reachable_addresses(&values)?,
             ip_local: values.get("ip_local").addresses()?,
@@ -185,6 +193,8 @@ impl Settings {
             play_wait: values.get("play.wait").millis(0)?,
             cdn_require_tls,
             cdn_ca: values.get("cdn_ca").path()?,
+            cdn_auth_keys,
+            cdn_role_strict: authentication::is_strict(&values, has_key, is_origin)?,
             client_dir: values.get("client_dir").path()?,
             tls_files: tls_files(&values)?,
         };

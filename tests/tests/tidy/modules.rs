@@ -19,7 +19,7 @@ const EDGES: [(&str, &[&str]); 23] = [
     ("timers", &[]),
     ("token", &["limits"]),
     ("wildcard", &[]),
-    ("config", &["input", "limits", "pages", "wildcard"]),
+    ("config", &["input", "limits", "pages", "token", "wildcard"]),
     ("input", &["config", "id", "message"]),
     ("message", &["id", "media", "signal", "stream"]),
     ("output", &["id", "input", "message"]),

@@ -9,6 +9,7 @@ use super::super::secret::Secret;
 use super::*;
 use crate::input::Service;
 
+mod authentication;
 mod generated;
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
@@ -68,6 +69,8 @@ fn an_empty_file_gives_the_defaults() {
         play_wait: Duration::from_secs(1),
         cdn_require_tls: false,
         cdn_ca: None,
+        cdn_auth_keys: None,
+        cdn_role_strict: false,
         client_dir: None,
         tls_files: None,
     };
@@ -212,7 +215,8 @@ rtp_receive_buffer_size=8388608
 rtp_send_buffer_size=16777216
 allow_domains=*.A.com, !*.evil.com
 auth.publish=Hook
-auth.play=open
+auth.play=jwt
+auth.jwt.key=ABCDEF0123456789abcdef0123456789
 auth.hook.url=https://[2001:db8::5]:9000/rest/app/
 auth.hook.timeout=1
 auth.hook.on_error=Allow
@@ -223,6 +227,8 @@ link.grace=1
 play.wait=86400000
 cdn_require_tls=true
 cdn_ca=/etc/ca.pem
+cdn_auth_key=0123456789abcdef0123456789abcdef, fedcba9876543210fedcba9876543210
+cdn_role_strict=false
 client_dir=C:\\\\pages
 tls.cert=cert.pem
 tls.key=key.pem
@@ -252,7 +258,8 @@ tls.key=key.pem
         allow_domains: vec!["*.a.com".to_owned(), "!*.evil.com".to_owned()],
         access: Access {
             publish: Rule::Hook,
-            play: Rule::Open,
+            play: Rule::Jwt,
+            jwt_keys: Some(TokenKeys::new(b"ABCDEF0123456789abcdef0123456789", None)),
             hook: Some(Hook {
                 secure: true,
                 host: "2001:db8::5".to_owned(),
@@ -269,6 +276,11 @@ tls.key=key.pem
         play_wait: Duration::from_secs(86_400),
         cdn_require_tls: true,
         cdn_ca: Some("/etc/ca.pem".into()),
+        cdn_auth_keys: Some(TokenKeys::new(
+            b"0123456789abcdef0123456789abcdef",
+            Some(b"fedcba9876543210fedcba9876543210"),
+        )),
+        cdn_role_strict: false,
         client_dir: Some("C:\\pages".into()),
         tls_files: Some(("cert.pem".into(), "key.pem".into())),
     };
@@ -322,6 +334,7 @@ fn values_that_do_not_parse_are_refused() {
         ("auth.hook.timeout", "0", "a number of milliseconds from 1 to 86400000"),
         ("auth.hook.on_error", "fail", "refuse or allow"),
         ("cdn_ca", "a\0b", "a path"),
+        ("cdn_role_strict", "strict", FLAG),
     ] {
         let error = parse(&format!("# a comment\n{key}={value}")).expect_err(key);
         assert_eq!((error.file, error.line), ("flashphoner.properties", 2), "{key}");

@@ -32,6 +32,8 @@ proptest! {
             !ip.is_multicast() && !ip.is_unspecified() && ip.to_ipv4_mapped().is_none()
         }), 0..4),
         node_id in prop::option::of("[!-~]{1,64}"),
+        keys in prop::collection::vec("[0-9A-Za-z+/_.~-]{32,256}", 0..=2),
+        strict: bool,
         separator in prop::sample::select(vec!["=", ": ", " = "]),
     ) {
         let ip: Vec<IpAddr> = ip.into_iter().map(IpAddr::V6).collect();
@@ -61,6 +63,8 @@ proptest! {
             ("periodic_fir_request", flags[1].to_string()),
             ("ip", list.join(",")),
             ("node.id", escaped),
+            ("cdn_auth_key", keys.join(", ")),
+            ("cdn_role_strict", (strict && !keys.is_empty()).to_string()),
         ]
         .iter()
         .map(|(key, value)| format!("{key}{separator}{value}\n"))
@@ -86,6 +90,10 @@ proptest! {
             periodic_keyframes: flags[1],
             ip,
             node_id,
+            cdn_auth_keys: keys.first().map(|signing| {
+                TokenKeys::new(signing.as_bytes(), keys.get(1).map(|key| key.as_bytes()))
+            }),
+            cdn_role_strict: strict && !keys.is_empty(),
             ..Settings::default()
         };
         prop_assert_eq!(parse(&text), Ok((expected, vec![])));
