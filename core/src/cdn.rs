@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::access::{AskId, Hooks};
+use crate::config::Secret;
 use crate::dialer::Dialer;
 use crate::id::{ConnId, LookupId, PeerId, SessionId, ShardId, StreamId};
 use crate::input::Hangup;
@@ -17,6 +19,7 @@ use crate::outbox::Ctx;
 use crate::signal::{self, Greeting, Info, Request, Status};
 use crate::timers::{Timers, earlier};
 
+mod admission;
 mod balancer;
 mod link;
 mod play;
@@ -27,6 +30,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use admission::Asked;
 use balancer::Balancer;
 use play::Play;
 use relay::Links;
@@ -45,6 +49,9 @@ pub(crate) struct Node {
     plays: BTreeMap<PlayId, Play>,
     /// Plays of names that are not published yet.
     waiting: BTreeMap<String, Vec<PlayId>>,
+    /// Wishes that the backend has not decided about yet.
+    asked: BTreeMap<AskId, Asked>,
+    hooks: Hooks,
     peers: BTreeMap<PeerId, PeerEntry>,
     /// Peers on each shard.
     placed: Vec<usize>,
@@ -66,6 +73,10 @@ struct SessionEntry {
     remote: SocketAddr,
     /// The node that opened it, if it is a link.
     link: Option<String>,
+    /// As the page calls its application.
+    app_key: String,
+    /// What counts for streams that come with no token of their own.
+    token: Option<Secret>,
     /// What it publishes and plays, by `mediaSessionId`.
     media: BTreeMap<String, MediaSession>,
 }
@@ -74,6 +85,8 @@ struct SessionEntry {
 enum MediaSession {
     Publication(StreamId),
     Play(PlayId),
+    /// The backend has to decide first.
+    Asked(AskId),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +111,10 @@ enum Timer {
     Play(PlayId),
     /// A stream waits for its publisher.
     Grace(StreamId),
+    /// A publisher may publish no longer.
+    PublicationExpiry(StreamId),
+    /// A viewer may play no longer.
+    PlayExpiry(PlayId),
 }
 
 impl Node {
@@ -108,6 +125,8 @@ impl Node {
             names: BTreeMap::new(),
             plays: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            hooks: Hooks::new(ctx),
             peers: BTreeMap::new(),
             placed: vec![0; ctx.config.media.len()],
             links: Links::new(ctx),
@@ -124,7 +143,7 @@ impl Node {
     pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToNode) {
         match word {
             ToNode::Established { session, remote, greeting } => {
-                self.establish(session, remote, &greeting);
+                self.establish(session, remote, *greeting);
             }
             ToNode::Requested { session, request } => self.request(ctx, session, *request),
             ToNode::Gone { session } => self.forget_session(ctx, session),
@@ -166,13 +185,16 @@ impl Node {
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.reload_links(ctx);
         self.balancer.reload(ctx);
+        self.hooks.reload(ctx);
     }
 
-    fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: &Greeting) {
-        let link = greeting.link.as_ref().map(|tag| tag.node.clone());
+    fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: Greeting) {
+        let Greeting { link, app_key, token, .. } = greeting;
+        let link = link.map(|tag| tag.node);
         self.last_session += 1;
         let ordinal = self.last_session;
-        let entry = SessionEntry { ordinal, remote, link, media: BTreeMap::new() };
+        let media = BTreeMap::new();
+        let entry = SessionEntry { ordinal, remote, link, app_key, token, media };
         self.sessions.insert(session, entry);
     }
 
@@ -189,8 +211,10 @@ impl Node {
             }
             Request::Stop { media_session } => self.stop(ctx, session, &media_session),
             Request::Available { media_session, name } => {
-                let playable = self.find_playable(&name).is_some();
-                let refusal = (!playable).then_some(Info::StreamNotFound);
+                let refusal = self.may_see(ctx, session, &name).and_then(|()| {
+                    self.find_playable(&name).map(|_| ()).ok_or(Info::StreamNotFound)
+                });
+                let refusal = refusal.err();
                 say(ctx, session, signal::available(&media_session, refusal));
             }
             Request::StreamEvent { media_session, kind, payload } => {
@@ -210,6 +234,7 @@ impl Node {
         match entry {
             Some(MediaSession::Publication(stream)) => self.unpublish(ctx, stream),
             Some(MediaSession::Play(play)) => self.stop_play(ctx, play),
+            Some(MediaSession::Asked(id)) => self.stop_asking(ctx, id),
             None => {}
         }
     }
@@ -221,6 +246,9 @@ impl Node {
                 MediaSession::Publication(stream) => self.lose_publisher(ctx, stream),
                 MediaSession::Play(play) => {
                     self.drop_play(ctx, play, "the viewer's connection ended");
+                }
+                MediaSession::Asked(id) => {
+                    self.drop_asked(ctx, id);
                 }
             }
         }
@@ -281,6 +309,11 @@ impl Node {
         self.streams.get(&id).filter(|stream| stream.is_playable()).map(|_| id)
     }
 
+    /// How many wishes wait for the backend.
+    pub(crate) fn questions(&self) -> usize {
+        self.asked.len().max(self.hooks.len())
+    }
+
     /// Whether anybody has a session, on whatever shard.
     pub(crate) fn has_sessions(&self) -> bool {
         !self.sessions.is_empty()
@@ -288,7 +321,7 @@ impl Node {
 
     pub(crate) fn next_timeout(&self, limits: &Limits) -> Option<Instant> {
         let links = earlier(self.links.next_timeout(limits), self.balancer.next_timeout());
-        earlier(self.timers.next(), links)
+        earlier(earlier(self.timers.next(), self.hooks.next_timeout()), links)
     }
 
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
@@ -300,7 +333,13 @@ impl Node {
                 }
                 Timer::Play(play) => self.play_overdue(ctx, play),
                 Timer::Grace(stream) => self.grace_over(ctx, stream),
+                Timer::PublicationExpiry(stream) => self.publication_expired(ctx, stream),
+                Timer::PlayExpiry(play) => self.play_expired(ctx, play),
             }
+        }
+        while self.hooks.next_timeout().is_some_and(|due| due <= ctx.now) {
+            let verdict = self.hooks.handle_timeout(ctx);
+            self.heard_backend(ctx, verdict);
         }
         self.links_timeout(ctx);
         self.balancer.handle_timeout(ctx);
@@ -314,31 +353,41 @@ impl Node {
     ) {
         self.link_resolved(ctx, lookup, addrs);
         self.balancer.resolved(ctx, lookup, addrs);
+        let verdict = self.hooks.resolved(ctx, lookup, addrs);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn handle_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         self.link_connected(ctx, conn);
         self.balancer.connected(ctx, conn);
+        let verdict = self.hooks.connected(ctx, conn);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn handle_received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
         self.link_received(ctx, conn, bytes);
         self.balancer.received(ctx, conn, bytes);
+        let verdict = self.hooks.received(ctx, conn, bytes);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn handle_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
         self.link_closed(ctx, conn, cause);
         self.balancer.closed(ctx, conn, cause);
+        let verdict = self.hooks.closed(ctx, conn, cause);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn outgoing(&self, conn: ConnId) -> &[u8] {
         let link = self.links.dialer_of(conn);
-        link.or_else(|| self.balancer.dialer_of(conn)).map_or(&[], Dialer::outgoing)
+        let dialer = link.or_else(|| self.balancer.dialer_of(conn));
+        dialer.or_else(|| self.hooks.dialer_of(conn)).map_or(&[], Dialer::outgoing)
     }
 
     pub(crate) fn wrote(&mut self, conn: ConnId, n: usize) {
         self.links.wrote(conn, n);
         self.balancer.wrote(conn, n);
+        self.hooks.wrote(conn, n);
     }
 }
 

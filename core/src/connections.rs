@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use rustls::ServerConfig;
 
+use crate::access::{of_session, of_upgrade};
+use crate::config::Secret;
 use crate::id::{ConnId, SessionId, ShardId};
 use crate::input::{Flow, Service};
 use crate::message::{Message, ToConnection, ToNode};
@@ -42,6 +44,8 @@ struct Entry {
     stream: Connection,
     flow: Flow,
     phase: Phase,
+    /// The token that a WebSocket opened with; `connection` takes it along.
+    token: Option<Secret>,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
@@ -90,7 +94,8 @@ impl Connections {
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        self.table.insert(conn, Entry { stream, flow, phase, overdue: 0, goodbye: None });
+        self.table
+            .insert(conn, Entry { stream, flow, phase, token: None, overdue: 0, goodbye: None });
         self.after(ctx, conn);
     }
 
@@ -234,12 +239,17 @@ impl Connections {
             Incoming::Request(request) => self.serve(ctx, conn, &request),
             Incoming::Upgrade(request) => {
                 let allowed = ctx.config.settings.allows_origin(request.header("origin"));
-                if allowed {
-                    entry.stream.accept_upgrade();
-                    entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
-                } else {
-                    let text = "Pages of this origin may not connect: see allow_domains.";
-                    entry.stream.respond(Response::error(403, text));
+                match of_upgrade(&request, &ctx.config.limits) {
+                    _ if !allowed => {
+                        let text = "Pages of this origin may not connect: see allow_domains.";
+                        entry.stream.respond(Response::error(403, text));
+                    }
+                    Err(text) => entry.stream.respond(Response::error(400, &text)),
+                    Ok(token) => {
+                        entry.stream.accept_upgrade();
+                        entry.token = token;
+                        entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
+                    }
                 }
             }
             Incoming::Text(text) => self.hear(ctx, conn, &text),
@@ -255,7 +265,8 @@ impl Connections {
         let token = ctx.rng.token(32);
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
-            Ok(Step::Establish { greeting, reply }) => {
+            Ok(Step::Establish { mut greeting, reply }) => {
+                greeting.token = of_session(greeting.token, entry.token.take());
                 let itself = greeting.link.as_ref().is_some_and(|l| l.node == ctx.config.node);
                 if itself {
                     let info = "this node is listed as its own edge in loadbalancing.xml";

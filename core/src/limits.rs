@@ -89,6 +89,13 @@ pub struct Limits {
     /// so that live viewers do not. That is some 750 MB/s: a thousand who come at once have to be
     /// given more than what comes live meanwhile, or they never catch up.
     pub catch_up_turns_max: usize,
+    /// Questions to the backend of `auth.hook.url` that are on their way at once.
+    pub hooks_running_max: usize,
+    /// Questions to the backend that wait for their turn; more are refused at once. Each ends by
+    /// `auth.hook.timeout`.
+    pub hooks_waiting_max: usize,
+    /// Bytes of what the backend is asked with: a message about a stream, its offer included.
+    pub hook_bytes_max: usize,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
     pub poll_timeout: Duration,
     /// Time between two polls of a node for its load.
@@ -158,6 +165,9 @@ impl Default for Limits {
             catch_up_delay: Duration::from_millis(20),
             catch_up_interval: Duration::from_millis(2),
             catch_up_turns_max: 96,
+            hooks_running_max: 64,
+            hooks_waiting_max: 1_024,
+            hook_bytes_max: 64 * 1024,
             poll_timeout: Duration::from_secs(2),
             poll_interval: Duration::from_secs(1),
             link_ping_interval: Duration::from_secs(1),

@@ -173,6 +173,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Someone who wanted to publish or play may not, or may no longer.
+    Denied {
+        /// The stream's name.
+        name: String,
+        /// Whether it was to publish.
+        publishing: bool,
+        /// Why. It holds nothing of a token.
+        why: String,
+    },
     /// A far side broke the rules or ran into a bound, and its conversation ended for it.
     Refused {
         /// Who.

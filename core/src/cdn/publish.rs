@@ -1,11 +1,14 @@
 //! Publishing: who has a name, who may take it over, and what its end means to the viewers.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde_json::Value;
 
+use super::admission::tell;
 use super::stream::{Publisher, Source, Stream};
 use super::{MediaSession, Node, PeerUse, Timer, reason, say, say_status};
+use crate::access::Act;
 use crate::id::{SessionId, StreamId};
 use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
@@ -20,23 +23,26 @@ impl Node {
         session: SessionId,
         request: StreamRequest,
     ) {
-        let claimed = self
-            .check_request(ctx, session, &request)
-            .and_then(|()| self.claim_name(ctx, session, &request.name));
-        match claimed {
-            Ok(stream) => self.open_ingest(ctx, session, stream, request),
-            Err(info) => say_status(
-                ctx,
-                session,
-                Status {
-                    media_session: &request.media_session,
-                    name: &request.name,
-                    published: true,
-                    status: "FAILED",
-                    info: Some(info),
-                    muted: None,
-                },
-            ),
+        match self.check_request(ctx, session, &request) {
+            Ok(()) => self.admit(ctx, session, Act::Publish, request),
+            Err(info) => tell(ctx, session, Act::Publish, &request, "FAILED", info),
+        }
+    }
+
+    /// Publishes, until then where there is an end.
+    pub(super) fn publish_granted(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        request: StreamRequest,
+        until: Option<Instant>,
+    ) {
+        match self.claim_name(ctx, session, &request.name) {
+            Ok(stream) => {
+                self.open_ingest(ctx, session, stream, request);
+                self.timers.set(Timer::PublicationExpiry(stream), until);
+            }
+            Err(info) => tell(ctx, session, Act::Publish, &request, "FAILED", info),
         }
     }
 
@@ -220,7 +226,7 @@ impl Node {
     }
 
     /// Tells the publisher how it ended, and forgets it; the stream stays.
-    fn end_publication(
+    pub(super) fn end_publication(
         &mut self,
         ctx: &mut Ctx<'_>,
         id: StreamId,
@@ -250,6 +256,7 @@ impl Node {
         let Some(Publisher { session, media_session, peer, .. }) = stream.publisher.take() else {
             return;
         };
+        self.timers.set(Timer::PublicationExpiry(id), None);
         self.forget_media(session, &media_session);
         self.drop_peer(ctx, peer);
     }
@@ -290,7 +297,7 @@ impl Node {
     }
 
     /// Ends a stream for everybody who has it.
-    fn end_stream(&mut self, ctx: &mut Ctx<'_>, id: StreamId, info: Info) {
+    pub(super) fn end_stream(&mut self, ctx: &mut Ctx<'_>, id: StreamId, info: Info) {
         self.fail_viewers(ctx, id, info);
         self.stop_relays(ctx, id);
         self.timers.set(Timer::Grace(id), None);

@@ -267,6 +267,7 @@ impl Node {
             name: entry.name.clone(),
             provider: "WebRTC".to_owned(),
             sdp: sdp.to_owned(),
+            ..StreamRequest::default()
         };
         let (audio, video) = (entry.formats.audio.is_some(), entry.formats.video.is_some());
         let said = link.say(ctx, &signal::publish_stream(&request, audio, video));

@@ -13,12 +13,14 @@ use crate::media::Formats;
 use crate::message::{Answer, Question};
 use crate::output::Output;
 use crate::signal::StreamRequest;
-use crate::stream::http::Response;
+use crate::stream::http::{Method, Response};
 use crate::stream::{Connection, Incoming};
 use crate::tests::Bench;
 
+mod admission;
 mod balancing;
 mod choosing;
+mod hooks;
 mod links;
 mod model;
 mod playing;
@@ -57,6 +59,10 @@ struct Edge {
     stat: String,
     /// What it wants polls to show.
     admin_token: Option<String>,
+    /// With which status it answers what is posted; 0: not at all.
+    verdict: u16,
+    /// What was posted, and where.
+    posted: Vec<(String, Value)>,
     /// What it was told over its links, but for `connection`.
     heard: Vec<(Instant, Value)>,
 }
@@ -406,6 +412,12 @@ impl Edge {
         match incoming {
             Incoming::Upgrade(_) => far.accept_upgrade(),
             Incoming::Request(_) if self.silent => {}
+            Incoming::Request(request) if request.method == Method::Post => {
+                self.posted.push((request.path, serde_json::from_slice(&request.body).unwrap()));
+                if self.verdict > 0 {
+                    far.respond(Response::json(self.verdict, "{}"));
+                }
+            }
             Incoming::Request(request)
                 if self.admin_token.is_some()
                     && request.header("authorization") != self.admin_token.as_deref() =>
@@ -447,6 +459,7 @@ fn wish(id: &str, name: &str) -> StreamRequest {
         name: name.to_owned(),
         provider: "WebRTC".to_owned(),
         sdp: "v=0 offer".to_owned(),
+        ..StreamRequest::default()
     }
 }
 
