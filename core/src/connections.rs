@@ -1,6 +1,7 @@
 //! The TCP connections that a shard accepted: pages and questions over HTTP, dialogues over
 //! WebSocket.
 
+mod links;
 #[cfg(test)]
 mod tests;
 
@@ -35,12 +36,16 @@ pub(crate) struct Connections {
     timers: Timers<ConnId>,
     /// Set when nobody new is taken.
     draining: bool,
+    /// Before then, no other warning of a link that is refused is due.
+    next_warning: Option<Instant>,
 }
 
 struct Entry {
     stream: Connection,
     remote: SocketAddr,
     phase: Phase,
+    /// The node that proved to be at the far end.
+    proven: Option<String>,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
@@ -63,7 +68,14 @@ impl Connections {
     pub(crate) fn new(ctx: &Ctx<'_>, shard: ShardId) -> Self {
         // The runtime has checked the certificate; without one that works, TLS ports refuse.
         let tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
-        Self { shard, tls, table: BTreeMap::new(), timers: Timers::new(), draining: false }
+        Self {
+            shard,
+            tls,
+            table: BTreeMap::new(),
+            timers: Timers::new(),
+            draining: false,
+            next_warning: None,
+        }
     }
 
     /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
@@ -88,7 +100,8 @@ impl Connections {
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
         let remote = flow.remote;
-        self.table.insert(conn, Entry { stream, remote, phase, overdue: 0, goodbye: None });
+        let entry = Entry { stream, remote, phase, proven: None, overdue: 0, goodbye: None };
+        self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
 
@@ -114,13 +127,17 @@ impl Connections {
             }
             // The far side was told already that there is no answer. The node answers every
             // question once and in turn, so this is none to what was asked since.
-            ToConnection::Respond(_) if entry.overdue > 0 => {
+            ToConnection::Respond(_) | ToConnection::Admit(_) if entry.overdue > 0 => {
                 entry.overdue -= 1;
                 return;
             }
             ToConnection::Respond(response) => {
                 entry.stream.respond(*response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                self.read(ctx, conn, &[]);
+            }
+            ToConnection::Admit(outcome) => {
+                self.admit(ctx, conn, outcome);
                 self.read(ctx, conn, &[]);
             }
         }
@@ -231,8 +248,7 @@ impl Connections {
             Incoming::Upgrade(request) => {
                 let allowed = ctx.config.settings.allows_origin(request.header("origin"));
                 if allowed {
-                    entry.stream.accept_upgrade();
-                    entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
+                    self.upgrade(ctx, conn, &request);
                 } else {
                     let text = "Pages of this origin may not connect: see allow_domains.";
                     entry.stream.respond(Response::error(403, text));
@@ -251,12 +267,12 @@ impl Connections {
         let token = ctx.rng.token(32);
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
-            Ok(Step::Establish { greeting, reply }) => {
-                let itself = greeting.link.as_ref().is_some_and(|l| l.node == ctx.config.node);
-                if itself {
-                    let info = "this node is listed as its own edge in loadbalancing.xml";
-                    self.refuse(ctx, conn, info);
-                    self.say_goodbye(conn, info);
+            Ok(Step::Establish { mut greeting, reply }) => {
+                let proven = entry.proven.as_ref();
+                if let Err(refusal) = links::identify(ctx.config, proven, &mut greeting) {
+                    let why = refusal.to_string();
+                    self.say_goodbye(conn, &why);
+                    self.warn_of_link(ctx, conn, why);
                     return;
                 }
                 let remote = entry.remote;

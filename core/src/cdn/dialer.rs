@@ -197,7 +197,13 @@ impl Dialer {
             Purpose::WebSocket => {
                 let key = ctx.rng.bytes();
                 let clock = ctx.clock.clone();
-                Connection::dial_websocket(tls, &authority, "/", key, clock, limits)
+                // Made for this dial alone, with the keys of now.
+                let token = ctx.config.settings.cdn_auth_keys.as_ref().map(|keys| {
+                    let nonce = ctx.rng.uuid();
+                    keys.sign_link(&ctx.config.node, &authority, nonce, clock.unix(), limits)
+                });
+                let token = token.as_deref();
+                Connection::dial_websocket(tls, &authority, "/", key, token, clock, limits)
             }
             Purpose::Get(path) => {
                 Connection::dial_get(tls, &authority, path, ctx.clock.clone(), limits)

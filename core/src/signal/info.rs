@@ -25,6 +25,8 @@ pub(crate) enum Info {
     TooManyStreams,
     NameTooLong,
     CodecChanged,
+    /// An edge that takes streams over links only.
+    LinksOnly,
     Failed,
 }
 
@@ -50,6 +52,7 @@ impl Info {
             Self::TooManyStreams => "Too many streams",
             Self::NameTooLong => "Stream name is empty or too long",
             Self::CodecChanged => "The publisher came back with another codec",
+            Self::LinksOnly => "Only origins may publish on this edge",
             Self::Failed => "Failed by error",
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Greeting {
 pub(crate) struct LinkTag {
     /// The name of the node that opened the link.
     pub(crate) node: String,
+    /// Whether it proved to be that node.
+    pub(crate) proven: bool,
 }
 
 /// What a session can ask for.
@@ -176,7 +178,7 @@ impl Fields<'_> {
             client_os_version: self.shortened("clientOSVersion")?,
             client_browser_version: self.shortened("clientBrowserVersion")?,
             keep_alive: matches!(self.field("keepAlive")?, Some(Value::Bool(true))),
-            link: node.map(|node| LinkTag { node: node.to_owned() }),
+            link: node.map(|node| LinkTag { node: node.to_owned(), proven: false }),
         })
     }
 

@@ -112,6 +112,7 @@ fn reported(event: &Event) -> (String, String) {
         Event::RelayDown { node, name, .. } => {
             (format!("relay {name} to {node}"), "down".to_owned())
         }
+        Event::LinkRefused { why } => ("link refused".to_owned(), why.clone()),
         Event::Refused { why, .. } => ("refused".to_owned(), why.clone()),
         Event::Drained => ("drained".to_owned(), "drained".to_owned()),
     }

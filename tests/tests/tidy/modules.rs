@@ -20,7 +20,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("token", &["limits"]),
     ("config", &["input", "limits", "pages", "token"]),
     ("input", &["config", "id", "message"]),
-    ("message", &["id", "media", "signal", "stream"]),
+    ("message", &["id", "media", "signal", "stream", "token"]),
     ("output", &["id", "input", "message"]),
     ("outbox", &["clock", "config", "id", "message", "output", "rng"]),
     ("stream", &["clock", "config", "limits", "pages"]),
@@ -35,13 +35,16 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("bench", &["media", "signal", "tests"]),
     (
         "connections",
-        &["config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers"],
+        &[
+            "config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers",
+            "token",
+        ],
     ),
     (
         "cdn",
         &[
             "config", "id", "input", "limits", "media", "message", "outbox", "output", "rng",
-            "signal", "stream", "timers",
+            "signal", "stream", "timers", "token",
         ],
     ),
     (
