@@ -22,7 +22,7 @@ use self::claims::Claims;
 
 pub(crate) use self::admin::may_administer;
 pub(crate) use self::hook::{AskId, Hooks, Verdict};
-pub(crate) use self::sources::{of_session, of_stream, of_upgrade};
+pub(crate) use self::sources::{bearer, of_session, of_stream, of_upgrade};
 
 /// What somebody wants to do with a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

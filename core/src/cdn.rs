@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::media::PeerFault;
 use crate::message::{Message, ToConnection, ToMedia, ToNode};
 use crate::outbox::Ctx;
-use crate::signal::{self, Greeting, Info, Request, Status};
+use crate::signal::{self, Greeting, Info, LinkTag, Request, Status};
 use crate::timers::{Timers, earlier};
 
 mod admission;
@@ -29,12 +29,14 @@ mod stat;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use admission::Asked;
 use balancer::Balancer;
 use play::Play;
 use relay::Links;
 use stream::Stream;
+use tokens::UsedTokens;
 
 /// Names one play of one session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,6 +58,7 @@ pub(crate) struct Node {
     /// Peers on each shard.
     placed: Vec<usize>,
     links: Links,
+    used_tokens: UsedTokens,
     balancer: Balancer,
     timers: Timers<Timer>,
     last_peer: u64,
@@ -72,7 +75,7 @@ struct SessionEntry {
     ordinal: u64,
     remote: SocketAddr,
     /// The node that opened it, if it is a link.
-    link: Option<String>,
+    link: Option<LinkTag>,
     /// As the page calls its application.
     app_key: String,
     /// What counts for streams that come with no token of their own.
@@ -130,6 +133,7 @@ impl Node {
             peers: BTreeMap::new(),
             placed: vec![0; ctx.config.media.len()],
             links: Links::new(ctx),
+            used_tokens: UsedTokens::default(),
             balancer: Balancer::new(ctx),
             timers: Timers::new(),
             last_peer: 0,
@@ -144,6 +148,11 @@ impl Node {
         match word {
             ToNode::Established { session, remote, greeting } => {
                 self.establish(session, remote, *greeting);
+            }
+            ToNode::Presented { shard, conn, proof } => {
+                let taken = self.used_tokens.take(ctx.now, &proof, &ctx.config.limits);
+                let word = ToConnection::Admit(taken.map(|()| proof.node));
+                ctx.out.post(shard, Message::Connection { conn, word });
             }
             ToNode::Requested { session, request } => self.request(ctx, session, *request),
             ToNode::Gone { session } => self.forget_session(ctx, session),
@@ -190,7 +199,6 @@ impl Node {
 
     fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: Greeting) {
         let Greeting { link, app_key, token, .. } = greeting;
-        let link = link.map(|tag| tag.node);
         self.last_session += 1;
         let ordinal = self.last_session;
         let media = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! The TCP connections that a shard accepted: pages and questions over HTTP, dialogues over
 //! WebSocket.
 
+mod links;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use rustls::ServerConfig;
 
-use crate::access::{of_session, of_upgrade};
+use crate::access::of_session;
 use crate::config::Secret;
 use crate::id::{ConnId, SessionId, ShardId};
 use crate::input::{Flow, Service};
@@ -22,6 +23,7 @@ use crate::signal::{Session, SessionFault, Step, fail};
 use crate::stream::http::{Request, Response};
 use crate::stream::{Connection, Incoming, tls};
 use crate::timers::Timers;
+use crate::token::LinkRefusal;
 
 use self::routes::{Route, route, shared};
 
@@ -38,6 +40,8 @@ pub(crate) struct Connections {
     timers: Timers<ConnId>,
     /// Set when nobody new is taken.
     draining: bool,
+    /// Before then, no other warning of a link that is refused is due.
+    next_warning: Option<Instant>,
 }
 
 struct Entry {
@@ -46,6 +50,8 @@ struct Entry {
     phase: Phase,
     /// The token that a WebSocket opened with; `connection` takes it along.
     token: Option<Secret>,
+    /// The node that proved to be at the far end, or why it did not.
+    proven: Option<Result<String, LinkRefusal>>,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
@@ -70,7 +76,14 @@ impl Connections {
     pub(crate) fn new(ctx: &Ctx<'_>, shard: ShardId) -> Self {
         // The runtime has checked the certificate; without one that works, TLS ports refuse.
         let tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
-        Self { shard, tls, table: BTreeMap::new(), timers: Timers::new(), draining: false }
+        Self {
+            shard,
+            tls,
+            table: BTreeMap::new(),
+            timers: Timers::new(),
+            draining: false,
+            next_warning: None,
+        }
     }
 
     /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
@@ -94,8 +107,9 @@ impl Connections {
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        self.table
-            .insert(conn, Entry { stream, flow, phase, token: None, overdue: 0, goodbye: None });
+        let (token, proven) = (None, None);
+        let entry = Entry { stream, flow, phase, token, proven, overdue: 0, goodbye: None };
+        self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
 
@@ -121,7 +135,7 @@ impl Connections {
             }
             // The far side was told already that there is no answer. The node answers every
             // question once and in turn, so this is none to what was asked since.
-            ToConnection::Respond(_) if entry.overdue > 0 => {
+            ToConnection::Respond(_) | ToConnection::Admit(_) if entry.overdue > 0 => {
                 entry.overdue -= 1;
                 return;
             }
@@ -130,6 +144,10 @@ impl Connections {
                 let response = shared(*response, &ctx.config.settings, origin.as_deref());
                 entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                self.read(ctx, conn, &[]);
+            }
+            ToConnection::Admit(outcome) => {
+                self.admit(ctx, conn, outcome);
                 self.read(ctx, conn, &[]);
             }
         }
@@ -238,18 +256,11 @@ impl Connections {
         match incoming {
             Incoming::Request(request) => self.serve(ctx, conn, &request),
             Incoming::Upgrade(request) => {
-                let allowed = ctx.config.settings.allows_origin(request.header("origin"));
-                match of_upgrade(&request, &ctx.config.limits) {
-                    _ if !allowed => {
-                        let text = "Pages of this origin may not connect: see allow_domains.";
-                        entry.stream.respond(Response::error(403, text));
-                    }
-                    Err(text) => entry.stream.respond(Response::error(400, &text)),
-                    Ok(token) => {
-                        entry.stream.accept_upgrade();
-                        entry.token = token;
-                        entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
-                    }
+                if ctx.config.settings.allows_origin(request.header("origin")) {
+                    self.upgrade(ctx, conn, &request);
+                } else {
+                    let text = "Pages of this origin may not connect: see allow_domains.";
+                    entry.stream.respond(Response::error(403, text));
                 }
             }
             Incoming::Text(text) => self.hear(ctx, conn, &text),
@@ -267,11 +278,11 @@ impl Connections {
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
             Ok(Step::Establish { mut greeting, reply }) => {
                 greeting.token = of_session(greeting.token, entry.token.take());
-                let itself = greeting.link.as_ref().is_some_and(|l| l.node == ctx.config.node);
-                if itself {
-                    let info = "this node is listed as its own edge in loadbalancing.xml";
-                    self.refuse(ctx, conn, info);
-                    self.say_goodbye(conn, info);
+                let proven = entry.proven.as_ref();
+                if let Err(refusal) = links::identify(ctx.config, proven, &mut greeting) {
+                    let why = refusal.to_string();
+                    self.say_goodbye(conn, &why);
+                    self.warn_of_link(ctx, conn, why);
                     return;
                 }
                 let remote = entry.flow.remote;

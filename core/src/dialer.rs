@@ -202,7 +202,13 @@ impl Dialer {
             Purpose::WebSocket => {
                 let key = ctx.rng.bytes();
                 let clock = ctx.clock.clone();
-                Connection::dial_websocket(tls, &authority, "/", key, clock, limits)
+                // Made for this dial alone, with the keys of now.
+                let token = ctx.config.settings.cdn_auth_keys.as_ref().map(|keys| {
+                    let nonce = ctx.rng.uuid();
+                    keys.sign_link(&ctx.config.node, &authority, nonce, clock.unix(), limits)
+                });
+                let token = token.as_deref();
+                Connection::dial_websocket(tls, &authority, "/", key, token, clock, limits)
             }
             Purpose::Ask(request) => {
                 Connection::dial_request(tls, &authority, request, ctx.clock.clone(), limits)

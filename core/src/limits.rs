@@ -112,6 +112,14 @@ pub struct Limits {
     pub link_backoff_max: Duration,
     /// How long a link must stay up before it counts as sound, and its next failure as news.
     pub link_settle_time: Duration,
+    /// How long the token of a link is good for; a new one is made for every dial.
+    pub link_token_life: Duration,
+    /// Tokens of links that are remembered, so that none is used twice. Each is forgotten once it
+    /// would be refused for its age, after three minutes at most; who comes when there are so many
+    /// is refused. At one dial a second, of some ninety origins whose links do not last.
+    pub link_tokens_max: usize,
+    /// Least time between two warnings of links that were refused, on each shard.
+    pub link_refusal_interval: Duration,
     /// Nodes in `loadbalancing.xml`.
     pub nodes_max: usize,
     /// How long an edge may take to answer a stream that is pushed to it.
@@ -176,6 +184,9 @@ impl Default for Limits {
             link_backoff_min: Duration::from_millis(100),
             link_backoff_max: Duration::from_secs(1),
             link_settle_time: Duration::from_secs(10),
+            link_token_life: Duration::from_secs(60),
+            link_tokens_max: 16_384,
+            link_refusal_interval: Duration::from_secs(10),
             nodes_max: 256,
             relay_answer_timeout: Duration::from_secs(5),
             relays_offering_max: 64,

@@ -182,7 +182,14 @@ pub enum Event {
         /// Why. It holds nothing of a token.
         why: String,
     },
-    /// A far side broke the rules or ran into a bound, and its conversation ended for it.
+    /// Somebody wanted to open a link to this node and was refused, as [`Event::Refused`] says too.
+    /// Of those who try again and again, this comes every ten seconds.
+    LinkRefused {
+        /// Why, and what an operator can do about it.
+        why: String,
+    },
+    /// A far side broke the rules or ran into a bound, and its conversation, or what it asked for,
+    /// ended for it.
     Refused {
         /// Who.
         remote: SocketAddr,

@@ -13,7 +13,7 @@ mod session;
 mod tests;
 
 pub(crate) use info::Info;
-pub(crate) use request::{Greeting, Request, StreamRequest};
+pub(crate) use request::{Greeting, LinkTag, Request, StreamRequest};
 pub(crate) use say::{
     Status, available, connection, data_status, fail, ping, pong, publish_stream, remote_sdp,
     send_stream_event, snapshot_failed, status, stream_event, un_publish_stream,

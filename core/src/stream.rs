@@ -102,7 +102,7 @@ impl Connection {
     /// A connection that we opened to speak WebSocket; [`Incoming::Opened`] tells when it can.
     ///
     /// `host` becomes the `Host` field, so it has the port where that is not the usual one. `key`
-    /// is 16 random bytes.
+    /// is 16 random bytes; `token` goes along as a bearer's.
     ///
     /// # Errors
     ///
@@ -112,10 +112,11 @@ impl Connection {
         host: &str,
         path: &str,
         key: [u8; 16],
+        token: Option<&str>,
         clock: WallClock,
         limits: &Limits,
     ) -> Result<Self, StreamFault> {
-        let head = http::upgrade_head(host, path, key)?;
+        let head = http::upgrade_head(host, path, key, token)?;
         Self::dial(tls, &head, Awaited::upgrade(key), clock, limits)
     }
 

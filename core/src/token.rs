@@ -12,6 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::Limits;
 
+mod link;
+
+pub(crate) use self::link::{LinkProof, LinkRefusal};
+
 /// One key, or two while one is being replaced: the first signs, both are accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenKeys {

@@ -9,11 +9,14 @@ use crate::stream::http::Request;
 /// The tokens of a request: `?token=`, and what `Authorization` says of a bearer (RFC 6750,
 /// section 2).
 pub(super) fn of_request(request: &Request) -> impl Iterator<Item = &str> {
-    let bearer = request.header("authorization").and_then(|field| {
-        let (scheme, token) = field.trim().split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    [request.query("token"), bearer].into_iter().flatten().filter(|token| !token.is_empty())
+    let places = [request.query("token"), bearer(request)];
+    places.into_iter().flatten().filter(|token| !token.is_empty())
+}
+
+/// What `Authorization` says of a bearer.
+pub(crate) fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The token that a WebSocket opens with.

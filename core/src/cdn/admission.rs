@@ -140,7 +140,7 @@ impl SessionEntry {
     fn asker(&self) -> Asker {
         match &self.link {
             None => Asker::Page,
-            Some(_) => Asker::Link { authenticated: false },
+            Some(link) => Asker::Link { authenticated: link.proven },
         }
     }
 }

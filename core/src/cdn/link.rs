@@ -225,6 +225,10 @@ impl Link {
             Reply::Status { media_session, status, info } => {
                 news.push(News::Status { media_session, status, info });
             }
+            // Whoever is not taken is told so before goodbye.
+            Reply::Fail { info } if matches!(self.phase, Phase::Opening { .. }) => {
+                return Err(format!("the edge refused the link: {info}"));
+            }
             Reply::Fail { info } => {
                 tracing::warn!(node = self.node, info, "the edge could not use a message");
             }

@@ -14,7 +14,7 @@ use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
 use crate::outbox::Ctx;
 use crate::output::Event;
-use crate::signal::{self, Info, Status, StreamRequest};
+use crate::signal::{self, Info, LinkTag, Status, StreamRequest};
 
 impl Node {
     pub(super) fn publish(
@@ -23,7 +23,8 @@ impl Node {
         session: SessionId,
         request: StreamRequest,
     ) {
-        match self.check_request(ctx, session, &request) {
+        let checked = self.check_request(ctx, session, &request);
+        match checked.and_then(|()| self.check_role(ctx, session)) {
             Ok(()) => self.admit(ctx, session, Act::Publish, request),
             Err(info) => tell(ctx, session, Act::Publish, &request, "FAILED", info),
         }
@@ -76,6 +77,18 @@ impl Node {
         }
     }
 
+    /// Refuses publishers that are no links where only those may publish.
+    fn check_role(&self, ctx: &mut Ctx<'_>, session: SessionId) -> Result<(), Info> {
+        let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
+        let is_proven = entry.link.as_ref().is_some_and(|link| link.proven);
+        if !ctx.config.settings.cdn_role_strict || is_proven {
+            return Ok(());
+        }
+        let why = "only links may publish here (cdn_role_strict)".to_owned();
+        ctx.out.event(Event::Refused { remote: entry.remote, why });
+        Err(Info::LinksOnly)
+    }
+
     /// Finds the stream that the session may publish under this name, or makes it.
     fn claim_name(
         &mut self,
@@ -87,21 +100,21 @@ impl Node {
         let (owner, link) = (entry.remote.ip(), entry.link.clone());
         if let Some(id) = self.names.get(name).copied() {
             let Some(stream) = self.streams.get(&id) else { return Err(Info::Failed) };
-            // A node that was restarted may have another name, so links go by their address too.
-            let same = stream.owner == owner && stream.link.is_some() == link.is_some();
+            let same = stream.is_of(owner, link.as_ref());
             let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
             // A node that dials anew has given its old link up, even if we have not noticed yet.
             // What the old one still has to say comes too late then.
             let holder = stream.publisher.as_ref().map(|publisher| publisher.session);
             let holder = holder.and_then(|holder| self.sessions.get(&holder));
             let newer = holder.is_none_or(|holder| holder.ordinal <= entry.ordinal);
-            let redialed = link.is_some() && stream.link == link && newer;
+            let node = |link: &Option<LinkTag>| link.as_ref().map(|link| link.node.clone());
+            let redialed = link.is_some() && node(&stream.link) == node(&link) && newer;
             if !same || !(lost || redialed) {
                 return Err(Info::NameInUse);
             }
             self.retire_publisher(ctx, id);
             if let Some(stream) = self.streams.get_mut(&id) {
-                stream.link = link;
+                (stream.link, stream.owner) = (link, owner);
             }
             return Ok(id);
         }
@@ -207,7 +220,7 @@ impl Node {
         let Some(entry) = self.sessions.get(&session) else { return };
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(stream) = self.streams.get(&id) else { return };
-        let same = stream.owner == entry.remote.ip() && stream.link.is_some();
+        let same = stream.is_of(entry.remote.ip(), entry.link.as_ref());
         if entry.link.is_some() && same && stream.publisher.is_none() {
             self.end_stream(ctx, id, Info::StoppedByPublisherStop);
         }

@@ -16,8 +16,10 @@ use crate::signal::StreamRequest;
 use crate::stream::http::{Method, Response};
 use crate::stream::{Connection, Incoming};
 use crate::tests::Bench;
+use crate::token::LinkRefusal;
 
 mod admission;
+mod authentication;
 mod balancing;
 mod choosing;
 mod hooks;
@@ -39,6 +41,8 @@ struct Site {
     /// What the media was told.
     media: Vec<ToMedia>,
     responses: Vec<Response>,
+    /// Answers to tokens of links.
+    admitted: Vec<Result<String, LinkRefusal>>,
     events: Vec<Event>,
     edges: BTreeMap<IpAddr, Edge>,
     conns: BTreeMap<ConnId, (IpAddr, Connection)>,
@@ -53,6 +57,8 @@ struct Edge {
     up: bool,
     /// Whether it answers nothing.
     silent: bool,
+    /// What it has against tokens, if anything.
+    refusal: Option<&'static str>,
     /// Whether it reads nothing.
     slow: bool,
     /// What it answers to polls.
@@ -65,6 +71,8 @@ struct Edge {
     posted: Vec<(String, Value)>,
     /// What it was told over its links, but for `connection`.
     heard: Vec<(Instant, Value)>,
+    /// The tokens that it was shown; none where a link had none.
+    tokens: Vec<Option<String>>,
 }
 
 impl Site {
@@ -99,6 +107,7 @@ impl Site {
             told: Vec::new(),
             media: Vec::new(),
             responses: Vec::new(),
+            admitted: Vec::new(),
             events: Vec::new(),
             edges: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -117,12 +126,16 @@ impl Site {
 
     /// A page, or a link of a node, connects from this address.
     fn join_as(&mut self, address: &str, greeting: &str) -> SessionId {
-        self.sessions += 1;
-        let session = SessionId { shard: ShardId::NODE, conn: ConnId::accepted(self.sessions) };
         let limits = &self.bench.config.limits;
         let mut dialogue = signal::Session::new(self.bench.now, limits);
         let step = dialogue.handle(self.bench.now, greeting, "token", None, limits);
         let Ok(signal::Step::Establish { greeting, .. }) = step else { panic!("{step:?}") };
+        self.greet(address, greeting)
+    }
+
+    fn greet(&mut self, address: &str, greeting: Box<Greeting>) -> SessionId {
+        self.sessions += 1;
+        let session = SessionId { shard: ShardId::NODE, conn: ConnId::accepted(self.sessions) };
         let remote = SocketAddr::new(address.parse().unwrap(), 40_000);
         self.hear(ToNode::Established { session, remote, greeting });
         session
@@ -277,6 +290,9 @@ impl Site {
             Message::Connection { word: ToConnection::Respond(response), .. } => {
                 self.responses.push(*response);
             }
+            Message::Connection { word: ToConnection::Admit(outcome), .. } => {
+                self.admitted.push(outcome);
+            }
             Message::Media(word) => self.media.push(word),
             Message::Packets(_) => panic!("the node sends no packets"),
         }
@@ -410,7 +426,15 @@ impl Site {
 impl Edge {
     fn take(&mut self, now: Instant, far: &mut Connection, incoming: Incoming) {
         match incoming {
-            Incoming::Upgrade(_) => far.accept_upgrade(),
+            Incoming::Upgrade(request) => {
+                let token = request.header("authorization");
+                let token = token.map(|token| token.strip_prefix("Bearer ").unwrap().to_owned());
+                self.tokens.push(token);
+                match &self.refusal {
+                    Some(reason) => far.respond(Response::unauthorized(reason)),
+                    None => far.accept_upgrade(),
+                }
+            }
             Incoming::Request(_) if self.silent => {}
             Incoming::Request(request) if request.method == Method::Post => {
                 self.posted.push((request.path, serde_json::from_slice(&request.body).unwrap()));

@@ -28,6 +28,13 @@ pub struct Access {
     pub admin_token: Option<Secret>,
 }
 
+impl Access {
+    /// Whether publishers or viewers have something to show.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        self.publish != Rule::Open || self.play != Rule::Open
+    }
+}
+
 /// How it is decided whether someone may do a thing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Rule {

@@ -15,6 +15,7 @@ use crate::tests::Bench;
 use crate::{ConnId, Epoch, Shard, ShardId};
 
 mod dialogues;
+mod links;
 mod requests;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -183,6 +184,12 @@ impl Server {
 
     fn is_closed(&self, conn: ConnId) -> Option<Linger> {
         self.closed.iter().find(|(other, _)| *other == conn).map(|(_, how)| *how)
+    }
+
+    fn link_refusals(&self) -> Vec<&str> {
+        let why =
+            |event| if let &Event::LinkRefused { ref why } = event { Some(&**why) } else { None };
+        self.events.iter().filter_map(why).collect()
     }
 
     fn refusals(&self) -> Vec<&str> {

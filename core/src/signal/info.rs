@@ -25,6 +25,8 @@ pub(crate) enum Info {
     TooManyStreams,
     NameTooLong,
     CodecChanged,
+    /// An edge that takes streams over links only.
+    LinksOnly,
     LinkNotAuthenticated,
     TokenMissing,
     TokenInvalid,
@@ -64,6 +66,7 @@ impl Info {
             Self::TooManyStreams => "Too many streams",
             Self::NameTooLong => "Stream name is empty or too long",
             Self::CodecChanged => "The publisher came back with another codec",
+            Self::LinksOnly => "Only origins may publish on this edge",
             Self::LinkNotAuthenticated => "Links must be authenticated to publish here",
             Self::TokenMissing => "Access token is missing",
             Self::TokenInvalid => "Access token is not valid",

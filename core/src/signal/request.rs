@@ -40,6 +40,8 @@ pub(crate) struct Greeting {
 pub(crate) struct LinkTag {
     /// The name of the node that opened the link.
     pub(crate) node: String,
+    /// Whether it proved to be that node.
+    pub(crate) proven: bool,
 }
 
 /// What a session can ask for.
@@ -195,7 +197,7 @@ impl Reader<'_> {
             client_os_version: self.shortened("clientOSVersion")?,
             client_browser_version: self.shortened("clientBrowserVersion")?,
             keep_alive: matches!(self.field("keepAlive")?, Some(Value::Bool(true))),
-            link: node.map(|node| LinkTag { node: node.to_owned() }),
+            link: node.map(|node| LinkTag { node: node.to_owned(), proven: false }),
             token: self.token()?.map(|token| self.bounded(token)).transpose()?,
         })
     }

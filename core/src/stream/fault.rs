@@ -38,6 +38,9 @@ pub(crate) enum StreamFault {
     /// The far side answered, but not with a WebSocket.
     #[error("the far side answered the WebSocket upgrade with status {0}")]
     UpgradeRefused(u16),
+    /// The far side did not accept our token, for this reason.
+    #[error("the far side refused the link: {0}")]
+    Unauthorized(String),
     /// The far side's answer breaks the rules.
     #[error("bad answer: {0}")]
     Answer(&'static str),

@@ -113,6 +113,7 @@ fn reported(event: &Event) -> (String, String) {
             (format!("relay {name} to {node}"), "down".to_owned())
         }
         Event::Denied { name, why, .. } => (format!("denied {name}"), why.clone()),
+        Event::LinkRefused { why } => ("link refused".to_owned(), why.clone()),
         Event::Refused { why, .. } => ("refused".to_owned(), why.clone()),
         Event::Drained => ("drained".to_owned(), "drained".to_owned()),
     }

@@ -21,7 +21,7 @@ const EDGES: [(&str, &[&str]); 23] = [
     ("wildcard", &[]),
     ("config", &["input", "limits", "pages", "token", "wildcard"]),
     ("input", &["config", "id", "message"]),
-    ("message", &["id", "media", "signal", "stream"]),
+    ("message", &["id", "media", "signal", "stream", "token"]),
     ("output", &["id", "input", "message"]),
     ("outbox", &["clock", "config", "id", "message", "output", "rng"]),
     ("stream", &["clock", "config", "limits", "pages"]),
@@ -34,17 +34,26 @@ const EDGES: [(&str, &[&str]); 23] = [
             "timers",
         ],
     ),
-    ("access", &["config", "input", "stream"]),
+    (
+        "access",
+        &[
+            "config", "dialer", "id", "input", "limits", "outbox", "output", "signal", "stream",
+            "timers", "token", "wildcard",
+        ],
+    ),
     ("bench", &["media", "signal", "tests"]),
     (
         "connections",
-        &["config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers"],
+        &[
+            "config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers",
+            "token",
+        ],
     ),
     (
         "cdn",
         &[
-            "config", "dialer", "id", "input", "limits", "media", "message", "outbox", "output",
-            "rng", "signal", "stream", "timers",
+            "access", "config", "dialer", "id", "input", "limits", "media", "message", "outbox",
+            "output", "rng", "signal", "stream", "timers", "token",
         ],
     ),
     (

@@ -182,6 +182,12 @@ fn a_link_that_proves_nothing_publishes_nothing_where_publishers_have_to() {
         assert_eq!(site.status(link, "P"), refused);
         empty(&site);
     }
+    for properties in [JWT, hooks::HOOK] {
+        let mut site = Site::with(properties, None, Limits::default());
+        let link = authentication::proven(&mut site, "10.0.0.1", "origin");
+        site.live(link, "P", "cam");
+        assert_eq!(site.status(link, "P").0, "PUBLISHING");
+    }
     let only_play = "auth.play=jwt\nauth.jwt.key=0123456789abcdef0123456789abcdef\n";
     let mut site = Site::with(only_play, None, Limits::default());
     let link = site.link("10.0.0.1", "origin");

@@ -227,8 +227,6 @@ link.grace=1
 play.wait=86400000
 cdn_require_tls=true
 cdn_ca=/etc/ca.pem
-cdn_auth_key=0123456789abcdef0123456789abcdef, fedcba9876543210fedcba9876543210
-cdn_role_strict=false
 client_dir=C:\\\\pages
 tls.cert=cert.pem
 tls.key=key.pem
@@ -276,13 +274,9 @@ tls.key=key.pem
         play_wait: Duration::from_secs(86_400),
         cdn_require_tls: true,
         cdn_ca: Some("/etc/ca.pem".into()),
-        cdn_auth_keys: Some(TokenKeys::new(
-            b"0123456789abcdef0123456789abcdef",
-            Some(b"fedcba9876543210fedcba9876543210"),
-        )),
-        cdn_role_strict: false,
         client_dir: Some("C:\\pages".into()),
         tls_files: Some(("cert.pem".into(), "key.pem".into())),
+        ..Settings::default()
     };
     assert_eq!(settings(text), expected);
 }

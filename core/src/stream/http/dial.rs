@@ -13,13 +13,21 @@ use super::super::{Bounds, StreamFault};
 use super::body::{Body, Framing};
 use super::head::{self, FIELDS_MAX, HeadEnd};
 
-/// The request that opens a WebSocket (RFC 6455, section 4.1).
+/// How much of a far side's reason is kept.
+const REASON_CHARS_MAX: usize = 300;
+
+/// The request that opens a WebSocket (RFC 6455, section 4.1), with a token if there is one
+/// (RFC 6750, section 2.1).
 pub(in super::super) fn upgrade_head(
     host: &str,
     path: &str,
     key: [u8; 16],
+    token: Option<&str>,
 ) -> Result<String, StreamFault> {
     let mut head = request_head("GET", host, path)?;
+    if let Some(token) = token {
+        write!(head, "Authorization: Bearer {token}\r\n").expect("a string takes everything");
+    }
     write!(
         head,
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -208,6 +216,7 @@ impl Start {
             (101, Some(accept)) => check_opened(headers, accept).map(|()| Some(Self::Opened)),
             (101, None) => Err(StreamFault::Answer("an upgrade that nobody asked for")),
             (100..=199, _) => Ok(None),
+            (401, Some(_)) => Err(StreamFault::Unauthorized(told_reason(headers))),
             (status, Some(_)) => Err(StreamFault::UpgradeRefused(status)),
             (status, None) => {
                 let framing = match (status, head::framing(headers, version == 1)?) {
@@ -218,6 +227,15 @@ impl Start {
             }
         }
     }
+}
+
+/// What the far side has against our token (RFC 6750, section 3), as far as it can be shown.
+fn told_reason(headers: &[httparse::Header<'_>]) -> String {
+    let told = head::values(headers, "www-authenticate").next().unwrap_or_default();
+    let told = String::from_utf8_lossy(told);
+    let reason = told.split_once("error_description=\"").map(|(_, rest)| rest);
+    let reason = reason.and_then(|rest| rest.split('"').next()).unwrap_or("it does not say why");
+    reason.chars().filter(|c| matches!(c, ' '..='~')).take(REASON_CHARS_MAX).collect()
 }
 
 /// The checks of RFC 6455, section 4.1, on the answer to an upgrade.

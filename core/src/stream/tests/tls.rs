@@ -37,6 +37,7 @@ pub(super) fn tls_dial(
         "edge.example:8443",
         "/websocket",
         [7; 16],
+        None,
         clock,
         &limits(),
     )
