@@ -487,6 +487,7 @@ fn is_named(event: &Event) -> bool {
         Event::LinkDown { why, .. }
         | Event::RelayDown { why, .. }
         | Event::LinkRefused { why }
+        | Event::Denied { why, .. }
         | Event::Refused { why, .. } => !why.is_empty(),
         Event::StreamStarted { .. }
         | Event::ViewerJoined { .. }

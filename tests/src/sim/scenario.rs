@@ -10,13 +10,13 @@ use std::time::Duration;
 use distributary_core::{Event, Limits};
 
 use super::random::Random;
-use super::{Network, Plan, Sim};
+use super::{Network, Plan, Sim, access};
 use crate::browser::Shape;
 use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 23] = [
+const SCENARIOS: [&str; 27] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -40,14 +40,22 @@ const SCENARIOS: [&str; 23] = [
     "nodes_push_to_each_other",
     "no_socket_at_first",
     "anything",
+    "tokens",
+    "tokens_end",
+    "backend",
+    "backend_hangs",
 ];
 
 /// Name and course of those that only a simulation can play.
-const SIMULATED: [(&str, Course<Sim>); 4] = [
+const SIMULATED: [(&str, Course<Sim>); 8] = [
     ("slow_names", slow_names),
     ("session_limit", session_limit),
     ("no_socket_at_first", no_socket_at_first),
     ("anything", anything),
+    ("tokens", access::tokens),
+    ("tokens_end", access::tokens_end),
+    ("backend", access::backend),
+    ("backend_hangs", access::backend_hangs),
 ];
 
 /// The names of all scenarios.
