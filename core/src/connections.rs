@@ -44,12 +44,21 @@ struct Entry {
     stream: Connection,
     remote: SocketAddr,
     phase: Phase,
-    /// The node that proved to be at the far end.
-    proven: Option<String>,
+    far: FarEnd,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
     goodbye: Option<Instant>,
+}
+
+/// Who is at the far end, as far as that matters for links.
+#[derive(Clone, PartialEq, Eq)]
+enum FarEnd {
+    Anybody,
+    /// Says that it is a node.
+    Claimed,
+    /// Proved to be this node.
+    Proven(String),
 }
 
 enum Phase {
@@ -78,9 +87,13 @@ impl Connections {
         }
     }
 
-    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
-    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
+    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now;
+    /// and if there is a key now, links have to come anew to prove what they are.
+    pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
+        if ctx.config.settings.cdn_auth_keys.is_some() {
+            self.end_unproven_links(ctx);
+        }
     }
 
     pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, service: Service, flow: Flow) {
@@ -100,7 +113,8 @@ impl Connections {
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
         let remote = flow.remote;
-        let entry = Entry { stream, remote, phase, proven: None, overdue: 0, goodbye: None };
+        let entry =
+            Entry { stream, remote, phase, far: FarEnd::Anybody, overdue: 0, goodbye: None };
         self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
@@ -268,12 +282,10 @@ impl Connections {
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
             Ok(Step::Establish { mut greeting, reply }) => {
-                let proven = entry.proven.as_ref();
-                if let Err(refusal) = links::identify(ctx.config, proven, &mut greeting) {
-                    let why = refusal.to_string();
-                    self.say_goodbye(conn, &why);
-                    self.warn_of_link(ctx, conn, why);
-                    return;
+                let identified = links::identify(ctx.config, &entry.far, &mut greeting);
+                match identified {
+                    Ok(far) => entry.far = far,
+                    Err(refusal) => return self.end_link(ctx, conn, refusal),
                 }
                 let remote = entry.remote;
                 let word = ToNode::Established { session: id, remote, greeting };

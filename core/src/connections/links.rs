@@ -1,6 +1,6 @@
 //! Who may open a link to this node.
 
-use super::{Connections, Phase};
+use super::{Connections, FarEnd, Phase};
 use crate::config::Config;
 use crate::id::{ConnId, ShardId};
 use crate::message::{Message, ToNode};
@@ -16,7 +16,7 @@ impl Connections {
     pub(super) fn upgrade(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Request) {
         let keys = ctx.config.settings.cdn_auth_keys.as_ref();
         let Some((keys, token)) = keys.zip(bearer(request)) else {
-            self.open_session(ctx, conn, None);
+            self.open_session(ctx, conn, FarEnd::Anybody);
             return;
         };
         let host = request.header("host").unwrap_or_default();
@@ -39,15 +39,15 @@ impl Connections {
         outcome: Result<String, LinkRefusal>,
     ) {
         match outcome {
-            Ok(node) => self.open_session(ctx, conn, Some(node)),
+            Ok(node) => self.open_session(ctx, conn, FarEnd::Proven(node)),
             Err(refusal) => self.turn_away(ctx, conn, refusal),
         }
     }
 
-    fn open_session(&mut self, ctx: &Ctx<'_>, conn: ConnId, proven: Option<String>) {
+    fn open_session(&mut self, ctx: &Ctx<'_>, conn: ConnId, far: FarEnd) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
         entry.stream.accept_upgrade();
-        entry.proven = proven;
+        entry.far = far;
         entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
     }
 
@@ -59,8 +59,23 @@ impl Connections {
         entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
     }
 
+    /// Ends the links that proved nothing while there was no key.
+    pub(super) fn end_unproven_links(&mut self, ctx: &mut Ctx<'_>) {
+        let unproven = self.table.iter().filter(|(_, entry)| entry.far == FarEnd::Claimed);
+        for conn in unproven.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            self.end_link(ctx, conn, LinkRefusal::Missing);
+            self.after(ctx, conn);
+        }
+    }
+
+    pub(super) fn end_link(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, refusal: LinkRefusal) {
+        let why = refusal.to_string();
+        self.say_goodbye(conn, &why);
+        self.warn_of_link(ctx, conn, why);
+    }
+
     /// Tells the operator, who is to notice, and whose disk is not to be filled by strangers.
-    pub(super) fn warn_of_link(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, why: String) {
+    fn warn_of_link(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, why: String) {
         self.refuse(ctx, conn, &why);
         if self.next_warning.is_none_or(|next| ctx.now >= next) {
             self.next_warning = Some(ctx.now + ctx.config.limits.link_refusal_interval);
@@ -73,16 +88,21 @@ impl Connections {
 /// is taken for the truth as long as there is no key to ask for one.
 pub(super) fn identify(
     config: &Config,
-    proven: Option<&String>,
+    far: &FarEnd,
     greeting: &mut Greeting,
-) -> Result<(), LinkRefusal> {
-    let Some(tag) = &mut greeting.link else { return Ok(()) };
-    match proven {
-        Some(node) => *tag = LinkTag { node: node.clone(), proven: true },
-        None if config.settings.cdn_auth_keys.is_some() => return Err(LinkRefusal::Missing),
-        None => {}
-    }
-    if tag.node == config.node { Err(LinkRefusal::Itself) } else { Ok(()) }
+) -> Result<FarEnd, LinkRefusal> {
+    let Some(tag) = &mut greeting.link else { return Ok(FarEnd::Anybody) };
+    let far = match far {
+        FarEnd::Proven(node) => {
+            *tag = LinkTag { node: node.clone(), proven: true };
+            far.clone()
+        }
+        FarEnd::Anybody | FarEnd::Claimed if config.settings.cdn_auth_keys.is_some() => {
+            return Err(LinkRefusal::Missing);
+        }
+        FarEnd::Anybody | FarEnd::Claimed => FarEnd::Claimed,
+    };
+    if tag.node == config.node { Err(LinkRefusal::Itself) } else { Ok(far) }
 }
 
 /// The token of a request (RFC 6750, section 2.1).
