@@ -48,14 +48,25 @@ struct Entry {
     stream: Connection,
     flow: Flow,
     phase: Phase,
+    far: FarEnd,
     /// The token that a WebSocket opened with; `connection` takes it along.
     token: Option<Secret>,
-    /// The node that proved to be at the far end, or why it did not.
-    proven: Option<Result<String, LinkRefusal>>,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
     goodbye: Option<Instant>,
+}
+
+/// Who is at the far end, as far as that matters for links.
+#[derive(Clone, PartialEq, Eq)]
+enum FarEnd {
+    Anybody,
+    /// Showed a token that is of no node, for this reason; publishers and viewers do too.
+    Stranger(LinkRefusal),
+    /// Says that it is a node.
+    Claimed,
+    /// Proved to be this node.
+    Proven(String),
 }
 
 enum Phase {
@@ -86,9 +97,13 @@ impl Connections {
         }
     }
 
-    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
-    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
+    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now;
+    /// and if there is a key now, links have to come anew to prove what they are.
+    pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
+        if ctx.config.settings.cdn_auth_keys.is_some() {
+            self.end_unproven_links(ctx);
+        }
     }
 
     pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, service: Service, flow: Flow) {
@@ -107,8 +122,8 @@ impl Connections {
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        let (token, proven) = (None, None);
-        let entry = Entry { stream, flow, phase, token, proven, overdue: 0, goodbye: None };
+        let (far, token) = (FarEnd::Anybody, None);
+        let entry = Entry { stream, flow, phase, far, token, overdue: 0, goodbye: None };
         self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
@@ -278,12 +293,10 @@ impl Connections {
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
             Ok(Step::Establish { mut greeting, reply }) => {
                 greeting.token = of_session(greeting.token, entry.token.take());
-                let proven = entry.proven.as_ref();
-                if let Err(refusal) = links::identify(ctx.config, proven, &mut greeting) {
-                    let why = refusal.to_string();
-                    self.say_goodbye(conn, &why);
-                    self.warn_of_link(ctx, conn, why);
-                    return;
+                let identified = links::identify(ctx.config, &entry.far, &mut greeting);
+                match identified {
+                    Ok(far) => entry.far = far,
+                    Err(refusal) => return self.end_link(ctx, conn, refusal),
                 }
                 let remote = entry.flow.remote;
                 let word = ToNode::Established { session: id, remote, greeting };

@@ -39,6 +39,7 @@ together! {
     edges_come_and_go: edge_comes_late edge_restarts drain;
     links_break_and_origins_die:
         link_breaks unpublish_crosses_answer origin_restarts origin_stays_away;
+    keys_keep_strangers_out: links_with_keys;
 }
 
 /// Where it is a race whether a stream reaches an edge before its publisher goes. Who wins may

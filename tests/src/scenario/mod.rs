@@ -1,6 +1,7 @@
 //! What is played through in every world: in the simulation, and over loopback with each runtime.
 
 mod account;
+mod keys;
 mod nodes;
 mod publishers;
 mod stage;
@@ -16,7 +17,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 19] {
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 20] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -37,6 +38,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 19] {
         ("origin_restarts", nodes::origin_restarts),
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),
+        ("links_with_keys", keys::links_with_keys),
     ]
 }
 

@@ -53,8 +53,14 @@ impl<W: World> Stage<W> {
 
     /// Adds a node with as many shards as the run has, which pushes to these edges.
     pub(crate) fn node(&mut self, name: &str, edges: &[&str]) -> NodeId {
+        self.node_with(name, edges, "")
+    }
+
+    /// The same with more lines of `flashphoner.properties`.
+    pub(crate) fn node_with(&mut self, name: &str, edges: &[&str], properties: &str) -> NodeId {
         let graces = if self.is_real() { LONG_GRACES } else { GRACES };
-        let node = self.world.node(name, edges, self.shards, graces);
+        let properties = format!("{graces}{properties}");
+        let node = self.world.node(name, edges, self.shards, &properties);
         self.joins(node);
         node
     }

@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 27] = [
+const SCENARIOS: [&str; 29] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -40,6 +40,8 @@ const SCENARIOS: [&str; 27] = [
     "nodes_push_to_each_other",
     "no_socket_at_first",
     "anything",
+    "links_with_keys",
+    "wrong_keys",
     "tokens",
     "tokens_end",
     "backend",
@@ -47,11 +49,12 @@ const SCENARIOS: [&str; 27] = [
 ];
 
 /// Name and course of those that only a simulation can play.
-const SIMULATED: [(&str, Course<Sim>); 8] = [
+const SIMULATED: [(&str, Course<Sim>); 9] = [
     ("slow_names", slow_names),
     ("session_limit", session_limit),
     ("no_socket_at_first", no_socket_at_first),
     ("anything", anything),
+    ("wrong_keys", wrong_keys),
     ("tokens", access::tokens),
     ("tokens_end", access::tokens_end),
     ("backend", access::backend),
@@ -196,4 +199,67 @@ fn anything(stage: &mut Stage<Sim>) {
         }
     }
     stage.pass(15_000);
+}
+
+fn wrong_keys(stage: &mut Stage<Sim>) {
+    let [one, two] = ["0123456789abcdef", "fedcba9876543210"].map(|half| half.repeat(2));
+    let line = |keys: &str| format!("cdn_auth_key={keys}\n");
+    let edge = stage.node_with("edge1", &[], &line(&one));
+    let origin = stage.node_with("origin", &["edge1"], &line(&two));
+    let publisher = stage.published(origin, "ab12");
+    stage.pass(3_000);
+    let needed = "signed with another key: cdn_auth_key must be the same on both nodes";
+    assert!(is_down(stage, origin, needed), "{:?}", stage.world.events(origin));
+    assert!(is_refused(stage, edge, needed), "{:?}", stage.world.events(edge));
+    let early = stage.play(edge, "ab12");
+    stage.reaches(&early, "FAILED", "Stream not found");
+    stage.world.rewrite(origin.0, &line(&one));
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    for (node, keys) in [
+        (edge, format!("{one},{two}")),
+        (origin, format!("{two},{one}")),
+        (edge, two.clone()),
+        (origin, two.clone()),
+    ] {
+        stage.world.rewrite(node.0, &line(&keys));
+        stage.watches(&viewer);
+        stage.sever(origin, edge);
+        stage.pass(2_000);
+        stage.watches(&viewer);
+    }
+    stage.saw(&viewer, &[&publisher]);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+    clock_is_wrong(stage, origin, edge);
+}
+
+/// A host that believes in another time cannot push from it, and hears why, until that is mended.
+fn clock_is_wrong(stage: &mut Stage<Sim>, origin: NodeId, edge: NodeId) {
+    stage.kill(origin);
+    stage.world.set_calendar(origin.0, Duration::from_secs(100));
+    stage.world.restart(origin);
+    stage.pass(5_000);
+    let needed = " s ahead of this node's, and 60 s are accepted";
+    assert!(is_down(stage, origin, needed), "{:?}", stage.world.events(origin));
+    assert!(is_refused(stage, edge, needed), "{:?}", stage.world.events(edge));
+    stage.kill(origin);
+    stage.world.set_calendar(origin.0, Duration::from_secs(55));
+    stage.world.restart(origin);
+    let publisher = stage.published(origin, "other");
+    // What came before the clock was wrong is over with its publisher, who stays away.
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "other");
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&publisher]);
+}
+
+fn is_down(stage: &Stage<Sim>, node: NodeId, needed: &str) -> bool {
+    let down = |event: &Event| matches!(event, Event::LinkDown { why, .. } if why.contains(needed));
+    stage.world.events(node).iter().any(down)
+}
+
+fn is_refused(stage: &Stage<Sim>, node: NodeId, needed: &str) -> bool {
+    let refused =
+        |event: &Event| matches!(event, Event::Refused { why, .. } if why.contains(needed));
+    stage.world.events(node).iter().any(refused)
 }

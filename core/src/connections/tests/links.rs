@@ -184,6 +184,26 @@ fn keys_are_changed_one_node_after_the_other() {
 }
 
 #[test]
+fn links_come_anew_when_there_is_a_key() {
+    let mut server = Server::new();
+    let page = server.page();
+    let plain = server.upgrade();
+    server.say(plain, &hello());
+    let config = Bench::with(&format!("cdn_auth_key={KEY}\n"), None).config;
+    server.hear(Input::Command(Command::Reload(Arc::new(config.clone()))));
+    let reason = LinkRefusal::Missing.to_string();
+    assert_eq!(server.told(plain)[1], format!("1008 {reason}"));
+    assert_eq!(server.is_closed(plain), Some(Linger::Flush));
+    assert_eq!(server.link_refusals(), [reason]);
+    assert!(server.say(page, &crate::signal::ping())[0].contains("pong"));
+    let (link, _) = knock(&mut server, &token(KEY, "n", UNIX));
+    server.say(link, &hello());
+    server.hear(Input::Command(Command::Reload(Arc::new(config))));
+    assert!(server.say(link, &crate::signal::ping())[0].contains("pong"));
+    counts_links(&mut server, 1);
+}
+
+#[test]
 fn strangers_do_not_fill_the_log() {
     let limits = Limits { link_refusal_interval: 5 * SECOND, ..Limits::default() };
     let properties = format!("cdn_auth_key={KEY}\n");
