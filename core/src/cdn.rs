@@ -53,6 +53,8 @@ pub(crate) struct Node {
     waiting: BTreeMap<String, Vec<PlayId>>,
     /// Wishes that the backend has not decided about yet.
     asked: BTreeMap<AskId, Asked>,
+    /// Before then, no other note of who may not publish or play is due.
+    next_denial: Option<Instant>,
     hooks: Hooks,
     peers: BTreeMap<PeerId, PeerEntry>,
     /// Peers on each shard.
@@ -129,6 +131,7 @@ impl Node {
             plays: BTreeMap::new(),
             waiting: BTreeMap::new(),
             asked: BTreeMap::new(),
+            next_denial: None,
             hooks: Hooks::new(ctx),
             peers: BTreeMap::new(),
             placed: vec![0; ctx.config.media.len()],

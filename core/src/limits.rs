@@ -89,6 +89,9 @@ pub struct Limits {
     /// so that live viewers do not. That is some 750 MB/s: a thousand who come at once have to be
     /// given more than what comes live meanwhile, or they never catch up.
     pub catch_up_turns_max: usize,
+    /// Least time between two notes of who may not publish or play: strangers are not to fill the
+    /// disk with them.
+    pub denial_interval: Duration,
     /// Questions to the backend of `auth.hook.url` that are on their way at once.
     pub hooks_running_max: usize,
     /// Questions to the backend that wait for their turn; more are refused at once. Each ends by
@@ -173,6 +176,7 @@ impl Default for Limits {
             catch_up_delay: Duration::from_millis(20),
             catch_up_interval: Duration::from_millis(2),
             catch_up_turns_max: 96,
+            denial_interval: Duration::from_millis(500),
             hooks_running_max: 64,
             hooks_waiting_max: 1_024,
             hook_bytes_max: 64 * 1024,

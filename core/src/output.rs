@@ -173,7 +173,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// Someone who wanted to publish or play may not, or may no longer.
+    /// Someone who wanted to publish or play may not, or may no longer, as [`Event::Refused`] says
+    /// too. Of many, this comes twice a second.
     Denied {
         /// The stream's name.
         name: String,

@@ -12,6 +12,9 @@ use crate::outbox::Ctx;
 use crate::output::Event;
 use crate::signal::{Info, Status, StreamRequest};
 
+/// Why someone was let in and may not stay.
+const EXPIRED: &str = "the token has expired";
+
 /// A wish that the backend is asked about.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -109,7 +112,7 @@ impl Node {
     }
 
     fn refuse(
-        &self,
+        &mut self,
         ctx: &mut Ctx<'_>,
         session: SessionId,
         act: Act,
@@ -117,20 +120,34 @@ impl Node {
         refusal: &Refusal,
     ) {
         tell(ctx, session, act, request, "FAILED", refusal.info);
-        denied(ctx, &request.name, act, &refusal.why);
+        self.deny(ctx, session, &request.name, act, &refusal.why);
+    }
+
+    /// Has the log know. It holds nothing of a token.
+    fn deny(&mut self, ctx: &mut Ctx<'_>, session: SessionId, name: &str, act: Act, why: &str) {
+        let Some(remote) = self.sessions.get(&session).map(|entry| entry.remote) else { return };
+        ctx.out.event(Event::Refused { remote, why: why.to_owned() });
+        if self.next_denial.is_none_or(|next| ctx.now >= next) {
+            self.next_denial = Some(ctx.now + ctx.config.limits.denial_interval);
+            let (name, publishing) = (name.to_owned(), act == Act::Publish);
+            ctx.out.event(Event::Denied { name, publishing, why: why.to_owned() });
+        }
     }
 
     /// What allowed someone to publish is over, and so is the stream.
     pub(super) fn publication_expired(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
-        let Some(name) = self.streams.get(&id).map(|stream| stream.name.clone()) else { return };
-        denied(ctx, &name, Act::Publish, "the token has expired");
+        let Some(stream) = self.streams.get(&id) else { return };
+        if let (name, Some(publisher)) = (stream.name.clone(), stream.publisher.clone()) {
+            self.deny(ctx, publisher.session, &name, Act::Publish, EXPIRED);
+        }
         self.end_publication(ctx, id, "FAILED", Info::TokenExpired);
         self.end_stream(ctx, id, Info::StoppedByPublisherStop);
     }
 
     pub(super) fn play_expired(&mut self, ctx: &mut Ctx<'_>, id: PlayId) {
-        let Some(name) = self.plays.get(&id).map(|play| play.name.clone()) else { return };
-        denied(ctx, &name, Act::Play, "the token has expired");
+        let Some(play) = self.plays.get(&id) else { return };
+        let (session, name) = (play.session, play.name.clone());
+        self.deny(ctx, session, &name, Act::Play, EXPIRED);
         self.end_play(ctx, id, "FAILED", Info::TokenExpired);
     }
 }
@@ -143,11 +160,6 @@ impl SessionEntry {
             Some(link) => Asker::Link { authenticated: link.proven },
         }
     }
-}
-
-fn denied(ctx: &mut Ctx<'_>, name: &str, act: Act, why: &str) {
-    let publishing = act == Act::Publish;
-    ctx.out.event(Event::Denied { name: name.to_owned(), publishing, why: why.to_owned() });
 }
 
 pub(super) fn tell(

@@ -129,17 +129,17 @@ impl RequestFault {
 
 /// Reads one text frame.
 pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Incoming, RequestFault> {
-    let Ok(Value::Object(envelope)) = serde_json::from_str(text) else {
+    let Ok(Value::Object(mut envelope)) = serde_json::from_str(text) else {
         return Err(RequestFault::Malformed);
+    };
+    let argument = match envelope.remove("data") {
+        Some(Value::Array(data)) => data.into_iter().next(),
+        _ => None,
     };
     let Some(Value::String(message)) = envelope.get("message") else {
         return Err(RequestFault::Malformed);
     };
-    let argument = match envelope.get("data") {
-        Some(Value::Array(data)) => data.first(),
-        _ => None,
-    };
-    let reader = Reader { message, argument, limits };
+    let mut reader = Reader { message, argument, limits };
     match message.as_str() {
         "connection" => reader.greeting().map(|greeting| Incoming::Connection(Box::new(greeting))),
         "pong" => Ok(Incoming::Pong),
@@ -152,12 +152,12 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Incoming, RequestFaul
 
 struct Reader<'a> {
     message: &'a str,
-    argument: Option<&'a Value>,
+    argument: Option<Value>,
     limits: &'a Limits,
 }
 
 impl Reader<'_> {
-    fn request(&self) -> Result<Request, RequestFault> {
+    fn request(&mut self) -> Result<Request, RequestFault> {
         let media_session = || self.name("mediaSessionId");
         Ok(match self.message {
             "publishStream" => Request::Publish(self.stream_request()?),
@@ -202,7 +202,7 @@ impl Reader<'_> {
         })
     }
 
-    fn stream_request(&self) -> Result<StreamRequest, RequestFault> {
+    fn stream_request(&mut self) -> Result<StreamRequest, RequestFault> {
         let id = self.text("mediaSessionId", self.limits.name_bytes_max)?;
         // What is wrong with the rest is for a status to say: a page that hears nothing but `fail`
         // waits for ever.
@@ -213,7 +213,7 @@ impl Reader<'_> {
             sdp: self.any_length("sdp")?,
             // One that is too long is refused when it is looked at.
             token: self.token()?.map(Secret::new),
-            fields: self.fields(),
+            fields: self.rest(),
         })
     }
 
@@ -234,10 +234,13 @@ impl Reader<'_> {
         Ok(Secret::new(token))
     }
 
-    fn fields(&self) -> Fields {
-        let Some(Value::Object(argument)) = self.argument else { return Fields::default() };
-        let fields = argument.iter().filter(|(name, _)| *name != "sdp");
-        Fields(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+    /// All but the offer, once everything else is read.
+    fn rest(&mut self) -> Fields {
+        let Some(Value::Object(mut argument)) = self.argument.take() else {
+            return Fields::default();
+        };
+        argument.remove("sdp");
+        Fields(argument)
     }
 
     /// A text as long as the message lets it be; empty if there is none.
@@ -276,7 +279,7 @@ impl Reader<'_> {
     }
 
     fn field(&self, field: &str) -> Result<Option<&Value>, RequestFault> {
-        match self.argument {
+        match &self.argument {
             Some(Value::Object(argument)) => Ok(argument.get(field)),
             _ => Err(RequestFault::NoData { message: self.shown() }),
         }

@@ -64,7 +64,7 @@ fn keeps(stage: &Stage<Sim>, node: NodeId, peers: usize) {
 fn denials(stage: &Stage<Sim>, node: NodeId) -> Vec<String> {
     let events = stage.world.events(node).into_iter();
     let denials = events.filter_map(|event| match event {
-        Event::Denied { why, .. } => Some(why),
+        Event::Refused { why, .. } => Some(why),
         _ => None,
     });
     denials.collect()

@@ -31,11 +31,11 @@ pub(super) fn empty(site: &Site) {
 }
 
 pub(super) fn denied(site: &Site) -> Vec<&str> {
-    let denied = |event| match event {
-        &Event::Denied { ref why, .. } => Some(&**why),
+    let events = site.events.iter().filter_map(|event| match event {
+        Event::Refused { why, .. } => Some(why.as_str()),
         _ => None,
-    };
-    site.events.iter().filter_map(denied).collect()
+    });
+    events.collect()
 }
 
 #[test]
@@ -193,4 +193,17 @@ fn a_link_that_proves_nothing_publishes_nothing_where_publishers_have_to() {
     let link = site.link("10.0.0.1", "origin");
     site.live(link, "P", "cam");
     assert_eq!(site.status(link, "P").0, "PUBLISHING");
+}
+
+#[test]
+fn the_log_is_not_filled_with_refusals() {
+    let limits = Limits { denial_interval: Duration::from_secs(3), ..Limits::default() };
+    let mut site = Site::with(JWT, None, limits);
+    let page = site.join("10.0.0.1");
+    for _ in 0..10 {
+        site.play(page, "V", "cam");
+        site.wait_ms(1_000);
+    }
+    let noted = site.events.iter().filter(|event| matches!(event, Event::Denied { .. })).count();
+    assert_eq!((denied(&site).len(), noted), (10, 4));
 }
