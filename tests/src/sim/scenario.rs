@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 29] = [
+const SCENARIOS: [&str; 30] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -42,6 +42,7 @@ const SCENARIOS: [&str; 29] = [
     "anything",
     "links_with_keys",
     "wrong_keys",
+    "key_comes",
     "tokens",
     "tokens_end",
     "backend",
@@ -49,12 +50,13 @@ const SCENARIOS: [&str; 29] = [
 ];
 
 /// Name and course of those that only a simulation can play.
-const SIMULATED: [(&str, Course<Sim>); 9] = [
+const SIMULATED: [(&str, Course<Sim>); 10] = [
     ("slow_names", slow_names),
     ("session_limit", session_limit),
     ("no_socket_at_first", no_socket_at_first),
     ("anything", anything),
     ("wrong_keys", wrong_keys),
+    ("key_comes", key_comes),
     ("tokens", access::tokens),
     ("tokens_end", access::tokens_end),
     ("backend", access::backend),
@@ -199,6 +201,26 @@ fn anything(stage: &mut Stage<Sim>) {
         }
     }
     stage.pass(15_000);
+}
+
+fn key_comes(stage: &mut Stage<Sim>) {
+    let (origin, edge) = stage.pair();
+    stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    for node in [origin, edge] {
+        stage.world.rewrite(node.0, "cdn_auth_key=0123456789abcdef0123456789abcdef");
+        stage.pass(3_000);
+        stage.watches(&viewer);
+    }
+    stage.counts(edge, "connections_link", 1);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+    let ended = |event: &Event| matches!(event, Event::StreamEnded { .. });
+    assert!(!stage.world.events(edge).iter().any(ended), "it is the same stream");
+    stage.published(origin, "cd34");
+    stage.counts(edge, "streams_webrtc_in", 2);
+    let stranger = stage.publish(edge, "mine", Shape::audio_video());
+    stage.reaches(&stranger, "FAILED", "Only origins may publish on this edge");
 }
 
 fn wrong_keys(stage: &mut Stage<Sim>) {
