@@ -7,19 +7,22 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::access::{AskId, Hooks};
+use crate::config::Secret;
+use crate::dialer::Dialer;
 use crate::id::{ConnId, LookupId, PeerId, SessionId, ShardId, StreamId};
 use crate::input::Hangup;
 use crate::limits::Limits;
 use crate::media::PeerFault;
 use crate::message::{Message, ToConnection, ToMedia, ToNode};
 use crate::outbox::Ctx;
-use crate::signal::{self, Greeting, Info, Request, Status};
+use crate::signal::{self, Greeting, Info, LinkTag, Request, Status};
 use crate::timers::{Timers, earlier};
 
 mod admission;
 mod balancer;
-mod dialer;
 mod link;
+mod load;
 mod play;
 mod publish;
 mod relay;
@@ -27,11 +30,14 @@ mod stat;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
+use admission::Asked;
 use balancer::Balancer;
 use play::Play;
 use relay::Links;
 use stream::Stream;
+use tokens::UsedTokens;
 
 /// Names one play of one session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -46,17 +52,23 @@ pub(crate) struct Node {
     plays: BTreeMap<PlayId, Play>,
     /// Plays of names that are not published yet.
     waiting: BTreeMap<String, Vec<PlayId>>,
+    /// Wishes that the backend has not decided about yet.
+    asked: BTreeMap<AskId, Asked>,
+    /// Before then, no other note of who may not publish or play is due.
+    next_denial: Option<Instant>,
+    hooks: Hooks,
     peers: BTreeMap<PeerId, PeerEntry>,
     /// Peers on each shard.
     placed: Vec<usize>,
     links: Links,
+    used_tokens: UsedTokens,
     balancer: Balancer,
     timers: Timers<Timer>,
     last_peer: u64,
     last_stream: u64,
     last_play: u64,
     last_session: u64,
-    load: admission::Load,
+    load: load::Load,
 }
 
 /// One signaling connection.
@@ -66,7 +78,11 @@ struct SessionEntry {
     ordinal: u64,
     remote: SocketAddr,
     /// The node that opened it, if it is a link.
-    link: Option<String>,
+    link: Option<LinkTag>,
+    /// As the page calls its application.
+    app_key: String,
+    /// What counts for streams that come with no token of their own.
+    token: Option<Secret>,
     /// What it publishes and plays, by `mediaSessionId`.
     media: BTreeMap<String, MediaSession>,
 }
@@ -75,6 +91,8 @@ struct SessionEntry {
 enum MediaSession {
     Publication(StreamId),
     Play(PlayId),
+    /// The backend has to decide first.
+    Asked(AskId),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +117,10 @@ enum Timer {
     Play(PlayId),
     /// A stream waits for its publisher.
     Grace(StreamId),
+    /// A publisher may publish no longer.
+    PublicationExpiry(StreamId),
+    /// A viewer may play no longer.
+    PlayExpiry(PlayId),
 }
 
 impl Node {
@@ -109,23 +131,32 @@ impl Node {
             names: BTreeMap::new(),
             plays: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_denial: None,
+            hooks: Hooks::new(ctx),
             peers: BTreeMap::new(),
             placed: vec![0; ctx.config.media.len()],
             links: Links::new(ctx),
+            used_tokens: UsedTokens::default(),
             balancer: Balancer::new(ctx),
             timers: Timers::new(),
             last_peer: 0,
             last_stream: 0,
             last_play: 0,
             last_session: 0,
-            load: admission::Load::new(ctx.config.media.len()),
+            load: load::Load::new(ctx.config.media.len()),
         }
     }
 
     pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToNode) {
         match word {
             ToNode::Established { session, remote, greeting } => {
-                self.establish(ctx, session, remote, &greeting);
+                self.establish(ctx, session, remote, *greeting);
+            }
+            ToNode::Presented { shard, conn, proof } => {
+                let taken = self.used_tokens.take(ctx.now, &proof, &ctx.config.limits);
+                let word = ToConnection::Admit(taken.map(|()| proof.node));
+                ctx.out.post(shard, Message::Connection { conn, word });
             }
             ToNode::Requested { session, request } => self.request(ctx, session, *request),
             ToNode::Gone { session } => self.forget_session(ctx, session),
@@ -180,6 +211,7 @@ impl Node {
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.reload_links(ctx);
         self.balancer.reload(ctx);
+        self.hooks.reload(ctx);
         self.mind_the_door(ctx);
     }
 
@@ -188,13 +220,14 @@ impl Node {
         ctx: &mut Ctx<'_>,
         session: SessionId,
         remote: SocketAddr,
-        greeting: &Greeting,
+        greeting: Greeting,
     ) {
-        let link = greeting.link.as_ref().map(|tag| tag.node.clone());
+        let Greeting { link, app_key, token, .. } = greeting;
         self.last_session += 1;
         let ordinal = self.last_session;
+        let media = BTreeMap::new();
         self.load.links += usize::from(link.is_some());
-        let entry = SessionEntry { ordinal, remote, link, media: BTreeMap::new() };
+        let entry = SessionEntry { ordinal, remote, link, app_key, token, media };
         self.sessions.insert(session, entry);
         self.mind_the_door(ctx);
     }
@@ -212,8 +245,10 @@ impl Node {
             }
             Request::Stop { media_session } => self.stop(ctx, session, &media_session),
             Request::Available { media_session, name } => {
-                let playable = self.find_playable(&name).is_some();
-                let refusal = (!playable).then_some(Info::StreamNotFound);
+                let refusal = self.may_see(ctx, session, &name).and_then(|()| {
+                    self.find_playable(&name).map(|_| ()).ok_or(Info::StreamNotFound)
+                });
+                let refusal = refusal.err();
                 say(ctx, session, signal::available(&media_session, refusal));
             }
             Request::StreamEvent { media_session, kind, payload } => {
@@ -233,6 +268,7 @@ impl Node {
         match entry {
             Some(MediaSession::Publication(stream)) => self.unpublish(ctx, stream),
             Some(MediaSession::Play(play)) => self.stop_play(ctx, play),
+            Some(MediaSession::Asked(id)) => self.stop_asking(ctx, id),
             None => {}
         }
     }
@@ -246,6 +282,9 @@ impl Node {
                 MediaSession::Publication(stream) => self.lose_publisher(ctx, stream),
                 MediaSession::Play(play) => {
                     self.drop_play(ctx, play, "the viewer's connection ended");
+                }
+                MediaSession::Asked(id) => {
+                    self.drop_asked(ctx, id);
                 }
             }
         }
@@ -306,6 +345,11 @@ impl Node {
         self.streams.get(&id).filter(|stream| stream.is_playable()).map(|_| id)
     }
 
+    /// How many wishes wait for the backend.
+    pub(crate) fn questions(&self) -> usize {
+        self.asked.len().max(self.hooks.len())
+    }
+
     /// Whether anybody has a session, on whatever shard.
     pub(crate) fn has_sessions(&self) -> bool {
         !self.sessions.is_empty()
@@ -313,7 +357,7 @@ impl Node {
 
     pub(crate) fn next_timeout(&self, limits: &Limits) -> Option<Instant> {
         let links = earlier(self.links.next_timeout(limits), self.balancer.next_timeout());
-        earlier(self.timers.next(), links)
+        earlier(earlier(self.timers.next(), self.hooks.next_timeout()), links)
     }
 
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
@@ -325,7 +369,13 @@ impl Node {
                 }
                 Timer::Play(play) => self.play_overdue(ctx, play),
                 Timer::Grace(stream) => self.grace_over(ctx, stream),
+                Timer::PublicationExpiry(stream) => self.publication_expired(ctx, stream),
+                Timer::PlayExpiry(play) => self.play_expired(ctx, play),
             }
+        }
+        while self.hooks.next_timeout().is_some_and(|due| due <= ctx.now) {
+            let verdict = self.hooks.handle_timeout(ctx);
+            self.heard_backend(ctx, verdict);
         }
         self.links_timeout(ctx);
         self.balancer.handle_timeout(ctx);
@@ -339,31 +389,41 @@ impl Node {
     ) {
         self.link_resolved(ctx, lookup, addrs);
         self.balancer.resolved(ctx, lookup, addrs);
+        let verdict = self.hooks.resolved(ctx, lookup, addrs);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn handle_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         self.link_connected(ctx, conn);
         self.balancer.connected(ctx, conn);
+        let verdict = self.hooks.connected(ctx, conn);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn handle_received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
         self.link_received(ctx, conn, bytes);
         self.balancer.received(ctx, conn, bytes);
+        let verdict = self.hooks.received(ctx, conn, bytes);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn handle_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
         self.link_closed(ctx, conn, cause);
         self.balancer.closed(ctx, conn, cause);
+        let verdict = self.hooks.closed(ctx, conn, cause);
+        self.heard_backend(ctx, verdict);
     }
 
     pub(crate) fn outgoing(&self, conn: ConnId) -> &[u8] {
         let link = self.links.dialer_of(conn);
-        link.or_else(|| self.balancer.dialer_of(conn)).map_or(&[], dialer::Dialer::outgoing)
+        let dialer = link.or_else(|| self.balancer.dialer_of(conn));
+        dialer.or_else(|| self.hooks.dialer_of(conn)).map_or(&[], Dialer::outgoing)
     }
 
     pub(crate) fn wrote(&mut self, conn: ConnId, n: usize) {
         self.links.wrote(conn, n);
         self.balancer.wrote(conn, n);
+        self.hooks.wrote(conn, n);
     }
 }
 

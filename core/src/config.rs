@@ -14,8 +14,10 @@ use crate::input::Service;
 use crate::limits::Limits;
 use crate::pages::Pages;
 
-mod admission;
+mod access;
+mod authentication;
 mod balancing;
+mod capacity;
 mod codecs;
 mod diagnostics;
 mod document;
@@ -23,15 +25,20 @@ mod keys;
 mod loadbalancer;
 mod origins;
 mod properties;
+mod secret;
 mod settings;
 mod spelling;
 mod values;
 
-pub use admission::{Admission, Network};
+pub use access::{Access, Hook, Rule};
 pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, FingerprintError, Mode};
+pub use capacity::{Capacity, Network};
 pub use diagnostics::{SettingsError, Warning};
 pub use keys::{Effect, KEYS, Key};
+pub use secret::Secret;
 pub use settings::{Congestion, KeepAlive, Port, Ports, Settings, SettingsFiles};
+
+pub use crate::token::TokenKeys;
 
 /// Everything a shard is told at its birth. All shards of a node share one.
 #[derive(Clone, Debug)]
@@ -52,6 +59,8 @@ pub struct Config {
     pub tls: TlsIdentity,
     /// Certificate authorities that a node behind `<wss>` may be signed by, DER.
     pub link_roots: Vec<Vec<u8>>,
+    /// Certificate authorities that the backend of `auth.hook.url` may be signed by, DER.
+    pub hook_roots: Vec<Vec<u8>>,
     /// The certificate of the WebRTC peers, which browsers know by its fingerprint only.
     pub dtls: DtlsCert,
     /// The cryptography of the WebRTC peers; simulations put a fake one here.
@@ -65,7 +74,7 @@ pub struct Config {
 impl Config {
     /// How long a drain takes at most, until whoever is left is cut off.
     pub fn drain_time_max(&self) -> Duration {
-        self.settings.admission.drain_wait + self.limits.drain_timeout
+        self.settings.capacity.drain_wait + self.limits.drain_timeout
     }
 }
 

@@ -2,26 +2,32 @@
 //! WebSocket.
 
 mod addresses;
+mod door;
+mod links;
+mod routes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::ServerConfig;
 
-use crate::config::Config;
+use crate::access::of_session;
+use crate::config::Secret;
 use crate::id::{ConnId, SessionId, ShardId};
 use crate::input::{Flow, Service};
-use crate::message::{Door, Message, Question, ToConnection, ToNode};
+use crate::message::{Door, Message, ToConnection, ToNode};
 use crate::outbox::Ctx;
 use crate::output::{Event, Linger, Output};
-use crate::signal::{self, Info, Request as Wish, Session, SessionFault, Status, Step, fail};
-use crate::stream::http::{Method, Request, Response};
+use crate::signal::{Session, SessionFault, Step, fail};
+use crate::stream::http::{Request, Response};
 use crate::stream::{Connection, Incoming, tls};
 use crate::timers::Timers;
+use crate::token::LinkRefusal;
+
+use self::routes::{Route, route, shared};
 
 use addresses::{Addresses, Counted};
 
@@ -29,10 +35,6 @@ use addresses::{Addresses, Counted};
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
-const TRY_AGAIN_LATER: u16 = 1013;
-
-/// Seconds after which whoever was turned away may ask again (RFC 9110, section 10.2.3).
-const RETRY_AFTER: &str = "30";
 
 /// All accepted connections of a shard.
 pub(crate) struct Connections {
@@ -45,20 +47,35 @@ pub(crate) struct Connections {
     door: Door,
     /// Set when no connection is taken any more.
     leaving: bool,
+    /// Before then, no other warning of a link that is refused is due.
+    next_warning: Option<Instant>,
 }
 
 struct Entry {
     stream: Connection,
-    remote: SocketAddr,
+    flow: Flow,
     /// `None`: the address is not counted.
     counted: Option<Counted>,
-    /// Whether another node is at its other end, as that says itself.
-    is_link: bool,
     phase: Phase,
+    far: FarEnd,
+    /// The token that a WebSocket opened with; `connection` takes it along.
+    token: Option<Secret>,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
     goodbye: Option<Instant>,
+}
+
+/// Who is at the far end, as far as that matters for links.
+#[derive(Clone, PartialEq, Eq)]
+enum FarEnd {
+    Anybody,
+    /// Showed a token that is of no node, for this reason; publishers and viewers do too.
+    Stranger(LinkRefusal),
+    /// Says that it is a node.
+    Claimed,
+    /// Proved to be this node.
+    Proven(String),
 }
 
 enum Phase {
@@ -69,6 +86,8 @@ enum Phase {
     /// The node owes the answer to a request.
     Asked {
         deadline: Instant,
+        /// The page that asks, where a page does.
+        origin: Option<String>,
     },
     Session(Session),
 }
@@ -85,12 +104,17 @@ impl Connections {
             timers: Timers::new(),
             door: Door::Open,
             leaving: false,
+            next_warning: None,
         }
     }
 
-    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now.
-    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
+    /// Takes over the certificate of `ctx`, which may have changed, for those who come from now;
+    /// and if there is a key now, links have to come anew to prove what they are.
+    pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
+        if ctx.config.settings.cdn_auth_keys.is_some() {
+            self.end_unproven_links(ctx);
+        }
     }
 
     pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, service: Service, flow: Flow) {
@@ -102,13 +126,13 @@ impl Connections {
         let full = self.table.len() >= limits.connections_max || self.leaving;
         let unusable = secure && self.tls.is_none();
         let tls = self.tls.clone().filter(|_| secure);
-        let (remote, admission) = (flow.remote, &ctx.config.settings.admission);
+        let (remote, capacity) = (flow.remote, &ctx.config.settings.capacity);
         if full || unusable {
             ctx.out.push(Output::Close { conn, how: Linger::Abort });
             return;
         }
         // Before TLS, which costs more than all that is counted here.
-        let counted = match self.addresses.open(ctx.now, remote.ip(), admission) {
+        let counted = match self.addresses.open(ctx.now, remote.ip(), capacity) {
             Ok(counted) => counted,
             Err(why) => {
                 ctx.out.event(Event::Refused { remote, why: why.to_owned() });
@@ -124,8 +148,8 @@ impl Connections {
             return;
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
-        let is_link = false;
-        let entry = Entry { stream, remote, counted, is_link, phase, overdue: 0, goodbye: None };
+        let (far, token) = (FarEnd::Anybody, None);
+        let entry = Entry { stream, flow, counted, phase, far, token, overdue: 0, goodbye: None };
         self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
@@ -152,13 +176,19 @@ impl Connections {
             }
             // The far side was told already that there is no answer. The node answers every
             // question once and in turn, so this is none to what was asked since.
-            ToConnection::Respond(_) if entry.overdue > 0 => {
+            ToConnection::Respond(_) | ToConnection::Admit(_) if entry.overdue > 0 => {
                 entry.overdue -= 1;
                 return;
             }
             ToConnection::Respond(response) => {
-                entry.stream.respond(*response);
+                let Phase::Asked { origin, .. } = &entry.phase else { return };
+                let response = shared(*response, &ctx.config.settings, origin.as_deref());
+                entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                self.read(ctx, conn, &[]);
+            }
+            ToConnection::Admit(outcome) => {
+                self.admit(ctx, conn, outcome);
                 self.read(ctx, conn, &[]);
             }
         }
@@ -223,11 +253,6 @@ impl Connections {
         }
     }
 
-    /// Has it that only these are let in from now on.
-    pub(crate) fn mind(&mut self, door: Door) {
-        self.door = door;
-    }
-
     /// Takes nobody new and says goodbye to all.
     pub(crate) fn drain(&mut self, ctx: &mut Ctx<'_>) {
         self.leaving = true;
@@ -272,15 +297,13 @@ impl Connections {
         match incoming {
             Incoming::Request(request) => self.serve(ctx, conn, &request),
             Incoming::Upgrade(request) => {
-                if !ctx.config.settings.allows_origin(request.header("origin")) {
+                if self.door == Door::Draining {
+                    entry.stream.respond(door::shut());
+                } else if ctx.config.settings.allows_origin(request.header("origin")) {
+                    self.upgrade(ctx, conn, &request);
+                } else {
                     let text = "Pages of this origin may not connect: see allow_domains.";
                     entry.stream.respond(Response::error(403, text));
-                } else if self.door == Door::Draining {
-                    let response = Response::error(503, "This server is shutting down.");
-                    entry.stream.respond(response.with_header("Retry-After", RETRY_AFTER));
-                } else {
-                    entry.stream.accept_upgrade();
-                    entry.phase = Phase::Session(Session::new(ctx.now, &ctx.config.limits));
                 }
             }
             Incoming::Text(text) => self.hear(ctx, conn, &text),
@@ -296,20 +319,17 @@ impl Connections {
         let token = ctx.rng.token(32);
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
-            Ok(Step::Establish { greeting, reply }) => {
+            Ok(Step::Establish { mut greeting, reply }) => {
                 if self.door != Door::Open && greeting.link.is_none() {
-                    self.turn_away(ctx, conn);
-                    return;
+                    return self.show_out(ctx, conn);
                 }
-                let itself = greeting.link.as_ref().is_some_and(|l| l.node == ctx.config.node);
-                if itself {
-                    let info = "this node is listed as its own edge in loadbalancing.xml";
-                    self.refuse(ctx, conn, info);
-                    self.say_goodbye(conn, info);
-                    return;
+                greeting.token = of_session(greeting.token, entry.token.take());
+                let identified = links::identify(ctx.config, &entry.far, &mut greeting);
+                match identified {
+                    Ok(far) => entry.far = far,
+                    Err(refusal) => return self.end_link(ctx, conn, refusal),
                 }
-                let remote = entry.remote;
-                entry.is_link = greeting.link.is_some();
+                let remote = entry.flow.remote;
                 let word = ToNode::Established { session: id, remote, greeting };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
                 entry.stream.send_text(&reply)
@@ -339,34 +359,6 @@ impl Connections {
         }
     }
 
-    /// Ends a dialogue that came when nobody is to come. It has not begun for the node.
-    fn turn_away(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let info = if self.door == Door::Full { Info::Full } else { Info::ShuttingDown };
-        self.refuse(ctx, conn, info.text());
-        let Some(entry) = self.table.get_mut(&conn) else { return };
-        entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.drain_timeout };
-        let _ = entry.stream.send_text(&fail("", info.text()));
-        entry.stream.close(TRY_AGAIN_LATER, info.text());
-    }
-
-    /// What an address is told that asks for too many streams. Links have theirs at once, all that
-    /// an origin has.
-    fn refuse_join(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Wish) -> Option<String> {
-        let (wanted, published) = request.stream()?;
-        let entry = self.table.get(&conn).filter(|entry| !entry.is_link)?;
-        let (address, admission) = (entry.remote.ip(), &ctx.config.settings.admission);
-        self.addresses.join(ctx.now, address, admission).err()?;
-        self.refuse(ctx, conn, "streams are asked for too fast (address.joins_per_second)");
-        Some(signal::status(Status {
-            media_session: &wanted.media_session,
-            name: &wanted.name,
-            published,
-            status: "FAILED",
-            info: Some(Info::TooFast),
-            muted: None,
-        }))
-    }
-
     /// Ends a dialogue, and says why both in its own words and in WebSocket's.
     fn hang_up(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, fault: &SessionFault) {
         self.refuse(ctx, conn, fault.reason());
@@ -382,13 +374,15 @@ impl Connections {
 
     fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Request) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
-        match route(ctx.config, request) {
+        match route(ctx.config, entry.flow, request) {
             Route::Answer(response) => {
                 entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
             }
             Route::Ask(question) => {
-                entry.phase = Phase::Asked { deadline: ctx.now + ctx.config.limits.answer_timeout };
+                let deadline = ctx.now + ctx.config.limits.answer_timeout;
+                let origin = request.header("origin").map(str::to_owned);
+                entry.phase = Phase::Asked { deadline, origin };
                 let word = ToNode::Asked { shard: self.shard, conn, question };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
             }
@@ -411,7 +405,7 @@ impl Connections {
         let deadline = match &entry.phase {
             _ if entry.goodbye.is_some() => entry.goodbye,
             Phase::Http { idle } => Some(*idle),
-            Phase::Asked { deadline } => Some(*deadline),
+            Phase::Asked { deadline, .. } => Some(*deadline),
             Phase::Session(session) => session.next_timeout(),
         };
         self.timers.set(conn, deadline);
@@ -438,65 +432,7 @@ impl Connections {
 
     fn refuse(&self, ctx: &mut Ctx<'_>, conn: ConnId, why: &str) {
         if let Some(entry) = self.table.get(&conn) {
-            ctx.out.event(Event::Refused { remote: entry.remote, why: why.to_owned() });
+            ctx.out.event(Event::Refused { remote: entry.flow.remote, why: why.to_owned() });
         }
     }
-}
-
-/// What a request leads to.
-enum Route {
-    Answer(Response),
-    Ask(Question),
-}
-
-fn route(config: &Config, request: &Request) -> Route {
-    if request.method != Method::Get {
-        let response = Response::error(405, "This is answered to GET and HEAD only.");
-        return Route::Answer(response.with_header("Allow", "GET, HEAD"));
-    }
-    match request.query("action") {
-        Some("server_list") => return server_list(request),
-        Some("stat") => return Route::Ask(Question::Stat),
-        Some(_) | None => {}
-    }
-    let path = request.path.trim_start_matches('/');
-    let embed = "/client2/examples/demo/streaming/embed_player/player.html";
-    let response = match path {
-        "" => Response::redirect("/client2/"),
-        "embed_player" if request.query_text.is_empty() => Response::redirect(embed),
-        "embed_player" => Response::redirect(&format!("{embed}?{}", request.query_text)),
-        folder if config.pages.is_directory(folder) => Response::redirect(&format!("/{folder}/")),
-        path => match config.pages.get(path) {
-            Some(page) => Response::page(page, request),
-            None => Response::not_found(),
-        },
-    };
-    Route::Answer(response)
-}
-
-fn server_list(request: &Request) -> Route {
-    // A name as JavaScript has them: the answer is a script, and runs in the asker's page.
-    let is_name = |name: &&str| {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.');
-        !name.is_empty() && name.len() <= 128 && name.chars().all(known)
-    };
-    let callback = request.query("callback");
-    if callback.is_some_and(|callback| !is_name(&callback)) {
-        let text = "callback must be the name of a JavaScript function.";
-        return Route::Answer(Response::error(400, text));
-    }
-    let host = request.header("host").unwrap_or_default();
-    Route::Ask(Question::ServerList {
-        stream: request.query("streamName").map(str::to_owned),
-        callback: callback.map(str::to_owned),
-        host: without_port(host).to_owned(),
-    })
-}
-
-/// The host of a `Host` field (RFC 9110, section 7.2), an IPv6 address without its brackets.
-fn without_port(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
-    }
-    host.split(':').next().unwrap_or_default()
 }

@@ -45,9 +45,11 @@
 pub mod bench;
 pub mod config;
 
+mod access;
 mod cdn;
 mod clock;
 mod connections;
+mod dialer;
 mod id;
 mod input;
 mod limits;
@@ -63,6 +65,8 @@ mod stream;
 #[cfg(any(test, feature = "bench"))]
 mod tests;
 mod timers;
+mod token;
+mod wildcard;
 
 pub use clock::Epoch;
 pub use id::{ConnId, LookupId, ShardId, SocketId};

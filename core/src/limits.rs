@@ -31,6 +31,10 @@ pub struct Limits {
     pub event_bytes_max: usize,
     /// Bytes of the SDP of an offer or an answer.
     pub sdp_bytes_max: usize,
+    /// Bytes of a signed token. Ours have some 300, those of others as many as they have claims.
+    pub token_bytes_max: usize,
+    /// By how much the clock of whoever signed a token may differ from ours.
+    pub token_skew_max: Duration,
     /// Streams of a node.
     pub streams_max: usize,
     /// Peers (WebRTC transports) of a shard.
@@ -91,6 +95,16 @@ pub struct Limits {
     /// so that live viewers do not. That is some 750 MB/s: a thousand who come at once have to be
     /// given more than what comes live meanwhile, or they never catch up.
     pub catch_up_turns_max: usize,
+    /// Least time between two notes of who may not publish or play: strangers are not to fill the
+    /// disk with them.
+    pub denial_interval: Duration,
+    /// Questions to the backend of `auth.hook.url` that are on their way at once.
+    pub hooks_running_max: usize,
+    /// Questions to the backend that wait for their turn; more are refused at once. Each ends by
+    /// `auth.hook.timeout`.
+    pub hooks_waiting_max: usize,
+    /// Bytes of what the backend is asked with: a message about a stream, its offer included.
+    pub hook_bytes_max: usize,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
     pub poll_timeout: Duration,
     /// Time between two polls of a node for its load.
@@ -107,6 +121,14 @@ pub struct Limits {
     pub link_backoff_max: Duration,
     /// How long a link must stay up before it counts as sound, and its next failure as news.
     pub link_settle_time: Duration,
+    /// How long the token of a link is good for; a new one is made for every dial.
+    pub link_token_life: Duration,
+    /// Tokens of links that are remembered, so that none is used twice. Each is forgotten once it
+    /// would be refused for its age, after three minutes at most; who comes when there are so many
+    /// is refused. At one dial a second, of some ninety origins whose links do not last.
+    pub link_tokens_max: usize,
+    /// Least time between two warnings of links that were refused, on each shard.
+    pub link_refusal_interval: Duration,
     /// Nodes in `loadbalancing.xml`.
     pub nodes_max: usize,
     /// How long an edge may take to answer a stream that is pushed to it.
@@ -135,6 +157,8 @@ impl Default for Limits {
             name_bytes_max: 512,
             event_bytes_max: 16 * 1024,
             sdp_bytes_max: 64 * 1024,
+            token_bytes_max: 4 * 1024,
+            token_skew_max: Duration::from_secs(60),
             streams_max: 10_000,
             peers_max: 20_000,
             peer_connect_timeout: Duration::from_secs(15),
@@ -161,6 +185,10 @@ impl Default for Limits {
             catch_up_delay: Duration::from_millis(20),
             catch_up_interval: Duration::from_millis(2),
             catch_up_turns_max: 96,
+            denial_interval: Duration::from_millis(500),
+            hooks_running_max: 64,
+            hooks_waiting_max: 1_024,
+            hook_bytes_max: 64 * 1024,
             poll_timeout: Duration::from_secs(2),
             poll_interval: Duration::from_secs(1),
             link_ping_interval: Duration::from_secs(1),
@@ -169,6 +197,9 @@ impl Default for Limits {
             link_backoff_min: Duration::from_millis(100),
             link_backoff_max: Duration::from_secs(1),
             link_settle_time: Duration::from_secs(10),
+            link_token_life: Duration::from_secs(60),
+            link_tokens_max: 16_384,
+            link_refusal_interval: Duration::from_secs(10),
             nodes_max: 256,
             relay_answer_timeout: Duration::from_secs(5),
             relays_offering_max: 64,

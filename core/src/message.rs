@@ -10,6 +10,7 @@ use crate::id::{ConnId, PeerId, SessionId, ShardId, StreamId};
 use crate::media::{Formats, Packet, PeerFault, Shortage};
 use crate::signal::{Greeting, Request};
 use crate::stream::http::Response;
+use crate::token::{LinkProof, LinkRefusal};
 
 /// One word between two shards of a node. Opaque to a runtime, which only carries it.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) enum Message {
 pub(crate) enum ToNode {
     /// A session came up.
     Established { session: SessionId, remote: SocketAddr, greeting: Box<Greeting> },
+    /// A node that opens a link showed a token that is in order, unless it was used before.
+    Presented { shard: ShardId, conn: ConnId, proof: LinkProof },
     /// A session wants something.
     Requested { session: SessionId, request: Box<Request> },
     /// A session's connection is gone.
@@ -99,6 +102,8 @@ pub(crate) enum ToConnection {
     Say(String),
     /// The answer to its HTTP request.
     Respond(Box<Response>),
+    /// Whether the link that it wants to be may be opened, and from which node it is then.
+    Admit(Result<String, LinkRefusal>),
 }
 
 /// To the media of one shard.

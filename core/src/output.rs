@@ -173,7 +173,24 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A far side broke the rules or ran into a bound, and its conversation ended for it.
+    /// Someone who wanted to publish or play may not, or may no longer, as [`Event::Refused`] says
+    /// too. Of many, this comes twice a second.
+    Denied {
+        /// The stream's name.
+        name: String,
+        /// Whether it was to publish.
+        publishing: bool,
+        /// Why. It holds nothing of a token.
+        why: String,
+    },
+    /// Somebody wanted to open a link to this node and was refused, as [`Event::Refused`] says too.
+    /// Of those who try again and again, this comes every ten seconds.
+    LinkRefused {
+        /// Why, and what an operator can do about it.
+        why: String,
+    },
+    /// A far side broke the rules or ran into a bound, and its conversation, or what it asked for,
+    /// ended for it.
     Refused {
         /// Who.
         remote: SocketAddr,

@@ -47,6 +47,8 @@ pub struct Tables {
     pub peers: usize,
     /// Streams that come in here, or are sent from here.
     pub streams: usize,
+    /// Questions that a backend has not answered.
+    pub questions: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,7 +145,8 @@ impl Shard {
     /// Tells how much the shard's tables hold.
     pub fn tables(&self) -> Tables {
         let (peers, streams) = self.media.table_sizes();
-        Tables { connections: self.connections.len(), peers, streams }
+        let questions = self.node.as_ref().map_or(0, Node::questions);
+        Tables { connections: self.connections.len(), peers, streams, questions }
     }
 
     /// The bytes that wait to be written to a connection.
@@ -249,7 +252,7 @@ impl Shard {
         match command {
             Command::Drain => {
                 if *drain == Drain::No {
-                    *drain = Drain::Waiting(*now + ctx.config.settings.admission.drain_wait);
+                    *drain = Drain::Waiting(*now + ctx.config.settings.capacity.drain_wait);
                     connections.mind(Door::Draining);
                     if let Some(node) = node {
                         node.drain(ctx);

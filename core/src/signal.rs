@@ -13,7 +13,7 @@ mod session;
 mod tests;
 
 pub(crate) use info::Info;
-pub(crate) use request::{Greeting, Request, StreamRequest};
+pub(crate) use request::{Greeting, LinkTag, Request, StreamRequest};
 pub(crate) use say::{
     Status, available, connection, data_status, fail, inbound_video_rate, not_enough_bandwidth,
     outbound_video_rate, ping, pong, publish_stream, remote_sdp, send_stream_event,

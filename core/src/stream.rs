@@ -28,7 +28,7 @@ use crate::limits::Limits;
 pub(crate) use self::fault::StreamFault;
 pub(crate) use self::incoming::Incoming;
 
-use self::http::{Answer, Awaited, Exchange, Requests, Response, Step};
+use self::http::{Answer, Awaited, Exchange, Outbound, Requests, Response, Step};
 use self::pipe::ByteQueue;
 use self::tls::Tls;
 use self::websocket::{Said, WebSocket};
@@ -102,7 +102,7 @@ impl Connection {
     /// A connection that we opened to speak WebSocket; [`Incoming::Opened`] tells when it can.
     ///
     /// `host` becomes the `Host` field, so it has the port where that is not the usual one. `key`
-    /// is 16 random bytes.
+    /// is 16 random bytes; `token` goes along as a bearer's.
     ///
     /// # Errors
     ///
@@ -112,39 +112,39 @@ impl Connection {
         host: &str,
         path: &str,
         key: [u8; 16],
+        token: Option<&str>,
         clock: WallClock,
         limits: &Limits,
     ) -> Result<Self, StreamFault> {
-        let head = http::upgrade_head(host, path, key)?;
+        let head = http::upgrade_head(host, path, key, token)?;
         Self::dial(tls, &head, Awaited::upgrade(key), clock, limits)
     }
 
-    /// A connection that we opened for one GET; [`Incoming::Response`] brings the answer.
+    /// A connection that we opened for one request; [`Incoming::Response`] brings the answer.
     ///
     /// # Errors
     ///
     /// [`StreamFault::Destination`] or [`StreamFault::Tls`].
-    pub(crate) fn dial_get(
+    pub(crate) fn dial_request(
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
         host: &str,
-        path_and_query: &str,
+        request: &Outbound,
         clock: WallClock,
         limits: &Limits,
     ) -> Result<Self, StreamFault> {
-        let head = http::get_head(host, path_and_query)?;
-        Self::dial(tls, &head, Awaited::document(), clock, limits)
+        Self::dial(tls, &request.text(host)?, Awaited::document(), clock, limits)
     }
 
     fn dial(
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-        head: &str,
+        request: &str,
         awaited: Awaited,
         clock: WallClock,
         limits: &Limits,
     ) -> Result<Self, StreamFault> {
         let tls = tls.map(|(config, name)| Tls::dial(config, name)).transpose()?;
         let mut connection = Self::new(tls, Protocol::Awaited(Box::new(awaited)), clock, limits);
-        connection.send(head.as_bytes());
+        connection.send(request.as_bytes());
         Ok(connection)
     }
 

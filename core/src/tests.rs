@@ -86,6 +86,7 @@ fn config(properties: &str, balancing: Option<&str>) -> Config {
         addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().expect("an address")],
         tls: TlsIdentity { chain: Vec::new(), key: Vec::new() },
         link_roots: Vec::new(),
+        hook_roots: Vec::new(),
         dtls: dtls.clone(),
         crypto: Arc::new(provider),
         pages: Pages::default(),

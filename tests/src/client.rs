@@ -73,7 +73,17 @@ impl Pages {
     ///
     /// If nobody listens there.
     pub fn open(&mut self, server: SocketAddr) -> io::Result<usize> {
-        self.take(std::net::TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?, server)
+        self.open_at(server, "/")
+    }
+
+    /// The same with a path and query of the WebSocket's URL.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens there.
+    pub fn open_at(&mut self, server: SocketAddr, path: &str) -> io::Result<usize> {
+        let socket = std::net::TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
+        self.take(socket, server, path)
     }
 
     /// The same from an address of this machine; media will come from there too.
@@ -85,10 +95,15 @@ impl Pages {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
         socket.bind(&SocketAddr::new(ip, 0).into())?;
         socket.connect_timeout(&server.into(), CONNECT_TIMEOUT)?;
-        self.take(socket.into(), server)
+        self.take(socket.into(), server, "/")
     }
 
-    fn take(&mut self, socket: std::net::TcpStream, server: SocketAddr) -> io::Result<usize> {
+    fn take(
+        &mut self,
+        socket: std::net::TcpStream,
+        server: SocketAddr,
+        path: &str,
+    ) -> io::Result<usize> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         let mut socket = TcpStream::from_std(socket);
@@ -97,6 +112,7 @@ impl Pages {
         self.poll.registry().register(&mut socket, Token(index), both)?;
         let number = self.first_number + u32::try_from(index).expect("a test opens few pages");
         let mut page = Page::new(self.clock, number, self.crypto.clone());
+        page.path = path.to_owned();
         page.connected(&server.to_string());
         self.pages.push(Live {
             page,

@@ -13,5 +13,6 @@ pub mod process;
 pub mod real;
 pub mod scenario;
 pub mod sim;
+pub mod token;
 pub mod websocket;
 pub mod world;

@@ -27,6 +27,8 @@ pub struct Page {
     pub browser: Browser,
     /// How the WebSocket ended: the HTTP status that refused it, or the code that closed it.
     pub ending: Option<Incoming>,
+    /// Path and query of the URL that it connects to.
+    pub path: String,
     wire: Option<Wire>,
     left: Vec<u8>,
 }
@@ -35,12 +37,12 @@ impl Page {
     /// A page that is not connected yet.
     pub fn new(now: Instant, number: u32, crypto: Arc<CryptoProvider>) -> Self {
         let browser = Browser::new(now, number, crypto);
-        Self { browser, ending: None, wire: None, left: Vec::new() }
+        Self { browser, ending: None, path: "/".to_owned(), wire: None, left: Vec::new() }
     }
 
     /// The TCP connection to `host` (as in a URL) is up: upgrades it.
     pub fn connected(&mut self, host: &str) {
-        self.wire = Some(Wire::new(host, "/"));
+        self.wire = Some(Wire::new(host, &self.path));
     }
 
     /// Bytes came in.

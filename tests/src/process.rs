@@ -35,12 +35,23 @@ impl Runtime {
     }
 }
 
+/// How much a server logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Telling {
+    /// What it does by itself.
+    Quiet,
+    /// All that shards report, and of the rest what the developer wants.
+    Usual,
+    /// All that there is.
+    All,
+}
+
 /// A server with a folder of its own. It ends with this value.
 #[derive(Debug)]
 pub struct Server {
     runtime: Runtime,
     options: Vec<String>,
-    quiet: bool,
+    telling: Telling,
     child: Child,
     folder: PathBuf,
     ready: BTreeMap<String, String>,
@@ -70,7 +81,16 @@ impl Server {
     ///
     /// As for [`Server::start`].
     pub fn start_quiet(runtime: Runtime, options: &[&str]) -> Result<Self, String> {
-        Self::launch(runtime, &on_loopback(""), None, options, true)
+        Self::launch(runtime, &on_loopback(""), None, options, Telling::Quiet)
+    }
+
+    /// The same as [`Server::start`], but it logs all that it can.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_telling_all(runtime: Runtime, properties: &str) -> Result<Self, String> {
+        Self::launch(runtime, &on_loopback(properties), None, &[], Telling::All)
     }
 
     /// Starts a server with these options, on what the whole of `flashphoner.properties` says.
@@ -84,7 +104,7 @@ impl Server {
         balancing: Option<&str>,
         options: &[&str],
     ) -> Result<Self, String> {
-        Self::launch(runtime, properties, balancing, options, false)
+        Self::launch(runtime, properties, balancing, options, Telling::Usual)
     }
 
     fn launch(
@@ -92,7 +112,7 @@ impl Server {
         properties: &str,
         balancing: Option<&str>,
         options: &[&str],
-        quiet: bool,
+        telling: Telling,
     ) -> Result<Self, String> {
         let folder = new_folder().map_err(|error| error.to_string())?;
         let text = format!("load_balancing_enabled={}\n{properties}", balancing.is_some());
@@ -101,9 +121,9 @@ impl Server {
         });
         wrote.map_err(|error| format!("{}: {error}", folder.display()))?;
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = spawn(runtime, &folder, &options, quiet)?;
+        let child = spawn(runtime, &folder, &options, telling)?;
         let ready = BTreeMap::new();
-        let mut server = Self { runtime, options, quiet, child, folder, ready };
+        let mut server = Self { runtime, options, telling, child, folder, ready };
         server.get_ready(|| std::thread::sleep(LOOK))?;
         Ok(server)
     }
@@ -122,7 +142,7 @@ impl Server {
     ///
     /// As for [`Server::start`].
     pub fn start_again(&mut self, meanwhile: impl FnMut()) -> Result<(), String> {
-        self.child = spawn(self.runtime, &self.folder, &self.options, self.quiet)?;
+        self.child = spawn(self.runtime, &self.folder, &self.options, self.telling)?;
         self.get_ready(meanwhile)
     }
 
@@ -228,14 +248,14 @@ fn spawn(
     runtime: Runtime,
     folder: &Path,
     options: &[String],
-    quiet: bool,
+    telling: Telling,
 ) -> Result<Child, String> {
     let log = File::options().create(true).append(true).open(folder.join("log"));
     let program = binary(runtime)?;
-    let (mut command, filter) = if quiet {
-        (in_session(program), "info".to_owned())
-    } else {
-        (Command::new(program), filter())
+    let (mut command, filter) = match telling {
+        Telling::Quiet => (in_session(program), "info".to_owned()),
+        Telling::Usual => (Command::new(program), filter()),
+        Telling::All => (Command::new(program), "trace".to_owned()),
     };
     command
         .arg("--config")

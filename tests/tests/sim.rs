@@ -36,6 +36,7 @@ scenarios! {
     unpublish_crosses_answer mute mute_before_edge data slow_names drain session_limit
     origin_restarts origin_stays_away nodes_push_to_each_other no_socket_at_first anything
     patient_drain full_edge
+    links_with_keys wrong_keys key_comes tokens tokens_end backend backend_hangs
 }
 
 fn world(seed: u64, shards: u16) -> (Sim, NodeId, NodeId) {

@@ -40,6 +40,7 @@ together! {
     nodes_take_nobody_more: patient_drain full_edge;
     links_break_and_origins_die:
         link_breaks unpublish_crosses_answer origin_restarts origin_stays_away;
+    keys_keep_strangers_out: links_with_keys;
 }
 
 /// Where it is a race whether a stream reaches an edge before its publisher goes. Who wins may

@@ -1,114 +1,213 @@
-//! Who is served: an overloaded node, or one that is about to end, turns people away at the door,
-//! so that those who are in do not notice.
+//! Who is let in: what becomes of a wish between its coming and its granting.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Node;
-use crate::id::ShardId;
-use crate::message::{Door, Message};
+use serde_json::{Map, Value, json};
+
+use super::{MediaSession, Node, PlayId, SessionEntry, say_status};
+use crate::access::{self, Act, AskId, Asker, Decision, Refusal, Verdict};
+use crate::config::Secret;
+use crate::id::{SessionId, StreamId};
 use crate::outbox::Ctx;
-use crate::signal::Info;
+use crate::output::Event;
+use crate::signal::{Info, Status, StreamRequest};
 
-/// How long what a shard said of its media counts: it says so once a second while it sends any.
-const FRESH: Duration = Duration::from_secs(3);
+/// Why someone was let in and may not stay.
+const EXPIRED: &str = "the token has expired";
 
-/// What shard 0 knows of the node's load.
+/// A wish that the backend is asked about.
 #[derive(Debug)]
-pub(super) struct Load {
-    /// Processor load of the host, per cent.
-    pub(super) cpu_percent: u8,
-    /// When each shard last said how many bit/s it sends, and what it said.
-    sent: Vec<Option<(Instant, u64)>>,
-    /// Sessions that are another node's link.
-    pub(super) links: usize,
-    /// What the connections of all shards were last told.
-    door: Door,
-    draining: bool,
-}
-
-impl Load {
-    pub(super) fn new(shards: usize) -> Self {
-        let sent = vec![None; shards];
-        Self { cpu_percent: 0, sent, links: 0, door: Door::Open, draining: false }
-    }
-
-    pub(super) fn note_sent(&mut self, now: Instant, shard: ShardId, bits_per_second: u64) {
-        if let Some(sent) = self.sent.get_mut(usize::from(shard.0)) {
-            *sent = Some((now, bits_per_second));
-        }
-    }
-
-    /// Bit/s of media that all shards send.
-    pub(super) fn bitrate_out(&self, now: Instant) -> u64 {
-        let fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
-        self.sent.iter().flatten().filter(|(at, _)| fresh(*at)).map(|(_, bits)| bits).sum()
-    }
+pub(super) struct Asked {
+    session: SessionId,
+    act: Act,
+    request: StreamRequest,
 }
 
 impl Node {
-    /// Whether a viewer may come, or what he is told.
-    pub(super) fn admit_viewer(&self, ctx: &Ctx<'_>) -> Result<(), Info> {
-        let viewers = ctx.config.settings.admission.viewers;
-        if viewers.is_some_and(|most| self.plays.len() as u64 >= most) {
-            return Err(Info::Full);
-        }
-        self.admit(ctx)
-    }
-
-    /// Whether a publisher may come, or what he is told. What a link brings is wanted here by
-    /// viewers, and is refused only where nobody can come any more.
-    pub(super) fn admit_publisher(&self, ctx: &Ctx<'_>, is_link: bool) -> Result<(), Info> {
-        if is_link && !self.load.draining { Ok(()) } else { self.admit(ctx) }
-    }
-
-    fn admit(&self, ctx: &Ctx<'_>) -> Result<(), Info> {
-        let admission = &ctx.config.settings.admission;
-        let most = admission.bitrate_out;
-        if self.load.draining {
-            Err(Info::ShuttingDown)
-        } else if most.is_some_and(|most| self.load.bitrate_out(ctx.now) >= most)
-            || admission.cpu_percent.is_some_and(|most| self.load.cpu_percent >= most)
-        {
-            Err(Info::Full)
-        } else {
-            Ok(())
+    /// Grants a wish that is in order, refuses it, or asks the backend about it.
+    pub(super) fn admit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        act: Act,
+        request: StreamRequest,
+    ) {
+        let Some(entry) = self.sessions.get(&session) else { return };
+        let token = access::of_stream(request.token.as_ref(), entry.token.as_ref());
+        match access::decide(ctx, act, entry.asker(), &request.name, token) {
+            Decision::Allow { until } => self.grant(ctx, session, act, request, until),
+            Decision::Refuse(refusal) => self.refuse(ctx, session, act, &request, &refusal),
+            Decision::Ask => {
+                if let Err(info) = self.has_room(ctx, session, act) {
+                    return tell(ctx, session, act, &request, "FAILED", info);
+                }
+                let document = document(ctx, session, entry, &request);
+                match self.hooks.ask(ctx, act, document) {
+                    Ok(id) => self.wait_for_backend(id, Asked { session, act, request }),
+                    Err(refusal) => self.refuse(ctx, session, act, &request, &refusal),
+                }
+            }
         }
     }
 
-    /// Takes no session and no stream any more, and says so to whoever asks how this node is.
-    pub(crate) fn drain(&mut self, ctx: &mut Ctx<'_>) {
-        self.load.draining = true;
-        self.mind_the_door(ctx);
+    /// Whether a session may know that a stream is here. A backend is not asked about that.
+    pub(super) fn may_see(
+        &self,
+        ctx: &Ctx<'_>,
+        session: SessionId,
+        name: &str,
+    ) -> Result<(), Info> {
+        let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
+        match access::decide(ctx, Act::Play, entry.asker(), name, entry.token.as_ref()) {
+            Decision::Allow { .. } | Decision::Ask => Ok(()),
+            Decision::Refuse(refusal) => Err(refusal.info),
+        }
     }
 
-    /// Whether anybody plays here, or at an edge what is pushed there from here.
-    pub(crate) fn has_viewers(&self) -> bool {
-        !self.plays.is_empty() || self.links.any_carries()
+    fn wait_for_backend(&mut self, id: AskId, asked: Asked) {
+        if let Some(entry) = self.sessions.get_mut(&asked.session) {
+            entry.media.insert(asked.request.media_session.clone(), MediaSession::Asked(id));
+        }
+        self.asked.insert(id, asked);
     }
 
-    /// Tells the connections of all shards whom to let in, if that has changed.
-    pub(super) fn mind_the_door(&mut self, ctx: &mut Ctx<'_>) {
-        let sessions = (self.sessions.len() - self.load.links) as u64;
-        let most = ctx.config.settings.admission.sessions;
-        let door = match most {
-            _ if self.load.draining => Door::Draining,
-            Some(most) if sessions >= most => Door::Full,
-            Some(_) | None => Door::Open,
+    /// The backend has decided, or its time is over.
+    pub(super) fn heard_backend(&mut self, ctx: &mut Ctx<'_>, verdict: Option<Verdict>) {
+        let Some((id, outcome)) = verdict else { return };
+        let Some(Asked { session, act, request }) = self.asked.remove(&id) else { return };
+        self.forget_media(session, &request.media_session);
+        match outcome {
+            Ok(()) => self.grant(ctx, session, act, request, None),
+            Err(refusal) => self.refuse(ctx, session, act, &request, &refusal),
+        }
+    }
+
+    /// Takes back a wish that the backend has not decided about.
+    pub(super) fn stop_asking(&mut self, ctx: &mut Ctx<'_>, id: AskId) {
+        let Some(Asked { session, act, request }) = self.drop_asked(ctx, id) else { return };
+        let status = match act {
+            Act::Publish => "UNPUBLISHED",
+            Act::Play => "STOPPED",
         };
-        if door != self.load.door {
-            self.load.door = door;
-            self.tell_all(ctx, || Message::Door(door));
+        tell(ctx, session, act, &request, status, Info::StoppedByUser);
+    }
+
+    /// The same without a word.
+    pub(super) fn drop_asked(&mut self, ctx: &mut Ctx<'_>, id: AskId) -> Option<Asked> {
+        let asked = self.asked.remove(&id)?;
+        self.forget_media(asked.session, &asked.request.media_session);
+        self.hooks.forget(ctx, id);
+        Some(asked)
+    }
+
+    fn grant(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        act: Act,
+        request: StreamRequest,
+        until: Option<Instant>,
+    ) {
+        if let Err(info) = self.has_room(ctx, session, act) {
+            return tell(ctx, session, act, &request, "FAILED", info);
+        }
+        match act {
+            Act::Publish => self.publish_granted(ctx, session, request, until),
+            Act::Play => self.play_granted(ctx, session, request, until),
         }
     }
 
-    /// Has all shards say goodbye.
-    pub(crate) fn leave(&self, ctx: &mut Ctx<'_>) {
-        self.tell_all(ctx, || Message::Leave);
+    fn refuse(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        act: Act,
+        request: &StreamRequest,
+        refusal: &Refusal,
+    ) {
+        tell(ctx, session, act, request, "FAILED", refusal.info);
+        self.deny(ctx, session, &request.name, act, &refusal.why);
     }
 
-    fn tell_all(&self, ctx: &mut Ctx<'_>, word: impl Fn() -> Message) {
-        for shard in 0..u16::try_from(self.placed.len()).unwrap_or(u16::MAX) {
-            ctx.out.post(ShardId(shard), word());
+    /// Has the log know. It holds nothing of a token.
+    fn deny(&mut self, ctx: &mut Ctx<'_>, session: SessionId, name: &str, act: Act, why: &str) {
+        let Some(remote) = self.sessions.get(&session).map(|entry| entry.remote) else { return };
+        ctx.out.event(Event::Refused { remote, why: why.to_owned() });
+        if self.next_denial.is_none_or(|next| ctx.now >= next) {
+            self.next_denial = Some(ctx.now + ctx.config.limits.denial_interval);
+            let (name, publishing) = (name.to_owned(), act == Act::Publish);
+            ctx.out.event(Event::Denied { name, publishing, why: why.to_owned() });
         }
     }
+
+    /// What allowed someone to publish is over, and so is the stream.
+    pub(super) fn publication_expired(&mut self, ctx: &mut Ctx<'_>, id: StreamId) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        if let (name, Some(publisher)) = (stream.name.clone(), stream.publisher.clone()) {
+            self.deny(ctx, publisher.session, &name, Act::Publish, EXPIRED);
+        }
+        self.end_publication(ctx, id, "FAILED", Info::TokenExpired);
+        self.end_stream(ctx, id, Info::StoppedByPublisherStop);
+    }
+
+    pub(super) fn play_expired(&mut self, ctx: &mut Ctx<'_>, id: PlayId) {
+        let Some(play) = self.plays.get(&id) else { return };
+        let (session, name) = (play.session, play.name.clone());
+        self.deny(ctx, session, &name, Act::Play, EXPIRED);
+        self.end_play(ctx, id, "FAILED", Info::TokenExpired);
+    }
+}
+
+impl SessionEntry {
+    /// Who is at the far end, as far as that has been proven.
+    fn asker(&self) -> Asker {
+        match &self.link {
+            None => Asker::Page,
+            Some(link) => Asker::Link { authenticated: link.proven },
+        }
+    }
+}
+
+pub(super) fn tell(
+    ctx: &mut Ctx<'_>,
+    session: SessionId,
+    act: Act,
+    request: &StreamRequest,
+    status: &'static str,
+    info: Info,
+) {
+    let status = Status {
+        media_session: &request.media_session,
+        name: &request.name,
+        published: act == Act::Publish,
+        status,
+        info: Some(info),
+        muted: None,
+    };
+    say_status(ctx, session, status);
+}
+
+/// What the backend is shown: the message as it came, and who it came from, which nobody can say
+/// in another's place.
+fn document(
+    ctx: &Ctx<'_>,
+    session: SessionId,
+    entry: &SessionEntry,
+    request: &StreamRequest,
+) -> String {
+    let mut fields: Map<String, Value> = request.fields.0.clone();
+    let own = [
+        ("nodeId", json!(ctx.config.node)),
+        ("appKey", json!(entry.app_key)),
+        ("sessionId", json!(format!("{}-{}", session.shard, session.conn))),
+        ("remoteAddress", json!(entry.remote.ip().to_canonical())),
+        ("mediaSessionId", json!(request.media_session)),
+        ("name", json!(request.name)),
+        ("mediaProvider", json!("WebRTC")),
+        ("sdp", json!(request.sdp)),
+    ];
+    fields.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    let token = access::of_stream(request.token.as_ref(), entry.token.as_ref());
+    fields.insert("token".to_owned(), json!(token.map(Secret::reveal)));
+    Value::Object(fields).to_string()
 }

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::dialer::{Dialer, Numbers, Purpose, Target};
 use super::relay::Links;
 use crate::config::{EdgeNode, Mode};
+use crate::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::id::{ConnId, LookupId, StreamId};
 use crate::input::Hangup;
 use crate::outbox::Ctx;
 use crate::output::Linger;
 use crate::rng::Rng;
+use crate::stream::http::Outbound;
 use crate::stream::{Incoming, tls};
 
 /// Knows how busy each edge is, and picks.
@@ -32,6 +33,8 @@ struct Edge {
     /// When the next poll begins, or, during one, when it has failed.
     next: Instant,
     load: Option<Load>,
+    /// Whether it wants another token than ours; said once in the log.
+    shut_out: bool,
     /// Viewers sent there since its load was last heard: they are not in it yet.
     sent: u64,
 }
@@ -199,14 +202,15 @@ impl Edge {
         let pinned = node.fingerprint.map(|fingerprint| fingerprint.0);
         let roots = &ctx.config.link_roots;
         let tls = node.secure.then(|| tls::client_config(roots, pinned, ctx.clock.clone()));
+        let token = ctx.config.settings.access.admin_token.clone();
         let target = Target {
             host: node.host.clone(),
             port: node.link_port().get(),
             tls,
-            purpose: Purpose::Get("/?action=stat"),
+            purpose: Purpose::Ask(Outbound::get("/?action=stat").with_bearer(token)),
         };
         let dialer = Dialer::new(target);
-        Self { node: node.clone(), dialer, next: ctx.now, load: None, sent: 0 }
+        Self { node: node.clone(), dialer, next: ctx.now, load: None, shut_out: false, sent: 0 }
     }
 
     fn read(&mut self, ctx: &mut Ctx<'_>, incoming: VecDeque<Incoming>) {
@@ -215,6 +219,14 @@ impl Edge {
             self.dialer.stop(ctx, Linger::Flush);
             let load = (status == 200).then(|| read_load(&String::from_utf8_lossy(&body)));
             self.next = ctx.now + ctx.config.limits.poll_interval;
+            if status == 401 && !self.shut_out {
+                tracing::warn!(
+                    node = self.node.id,
+                    "no viewer is sent to this edge: it does not tell its load without the \
+                     admin.token that it has; set the same one here"
+                );
+            }
+            self.shut_out = status == 401;
             match load.flatten() {
                 Some(load) => {
                     self.load = Some(load);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::config::EdgeNode;
+use crate::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::id::{PeerId, StreamId};
 use crate::limits::Limits;
 use crate::outbox::Ctx;
@@ -224,6 +224,10 @@ impl Link {
             }
             Reply::Status { media_session, status, info } => {
                 news.push(News::Status { media_session, status, info });
+            }
+            // Whoever is not taken is told so before goodbye.
+            Reply::Fail { info } if matches!(self.phase, Phase::Opening { .. }) => {
+                return Err(format!("the edge refused the link: {info}"));
             }
             Reply::Fail { info } => {
                 tracing::warn!(node = self.node, info, "the edge could not use a message");

@@ -1,6 +1,10 @@
 //! Playing: from the wish to the end.
 
+use std::time::Instant;
+
+use super::admission::tell;
 use super::{MediaSession, Node, PeerUse, PlayId, Timer, reason, say, say_status};
+use crate::access::Act;
 use crate::id::{PeerId, SessionId, StreamId};
 use crate::media::{PeerFault, Shortage};
 use crate::message::{Answer, Message, ToMedia};
@@ -39,23 +43,21 @@ impl Node {
             // A name like rtsp://… asks for a stream to be fetched from elsewhere.
             if request.name.contains("://") { Err(Info::PullUnsupported) } else { Ok(()) }
         });
-        let checked = checked.and_then(|()| self.admit_viewer(ctx));
-        let StreamRequest { media_session, name, sdp: offer, .. } = request;
-        if let Err(info) = checked {
-            say_status(
-                ctx,
-                session,
-                Status {
-                    media_session: &media_session,
-                    name: &name,
-                    published: false,
-                    status: "FAILED",
-                    info: Some(info),
-                    muted: None,
-                },
-            );
-            return;
+        match checked {
+            Ok(()) => self.admit(ctx, session, Act::Play, request),
+            Err(info) => tell(ctx, session, Act::Play, &request, "FAILED", info),
         }
+    }
+
+    /// Plays, until then where there is an end.
+    pub(super) fn play_granted(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        request: StreamRequest,
+        until: Option<Instant>,
+    ) {
+        let StreamRequest { media_session, name, sdp: offer, .. } = request;
         self.last_play += 1;
         let id = PlayId(self.last_play);
         if let Some(entry) = self.sessions.get_mut(&session) {
@@ -66,6 +68,7 @@ impl Node {
             self.waiting.entry(name.clone()).or_default().push(id);
             self.timers.set(Timer::Play(id), Some(ctx.now + ctx.config.settings.play_wait));
         }
+        self.timers.set(Timer::PlayExpiry(id), until);
         let phase = Phase::Waiting { offer };
         self.plays.insert(id, Play { session, media_session, name, phase });
         if let Some(stream) = found {
@@ -179,6 +182,7 @@ impl Node {
     pub(super) fn drop_play(&mut self, ctx: &mut Ctx<'_>, id: PlayId, why: &str) {
         let Some(play) = self.plays.remove(&id) else { return };
         self.timers.set(Timer::Play(id), None);
+        self.timers.set(Timer::PlayExpiry(id), None);
         self.forget_media(play.session, &play.media_session);
         match play.phase {
             Phase::Waiting { .. } => {

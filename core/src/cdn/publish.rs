@@ -1,17 +1,20 @@
 //! Publishing: who has a name, who may take it over, and what its end means to the viewers.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde_json::Value;
 
+use super::admission::tell;
 use super::stream::{Publisher, Source, Stream};
 use super::{MediaSession, Node, PeerUse, Timer, reason, say, say_status};
+use crate::access::Act;
 use crate::id::{SessionId, StreamId};
 use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
 use crate::outbox::Ctx;
 use crate::output::Event;
-use crate::signal::{self, Info, Status, StreamRequest};
+use crate::signal::{self, Info, LinkTag, Status, StreamRequest};
 
 impl Node {
     pub(super) fn publish(
@@ -20,24 +23,27 @@ impl Node {
         session: SessionId,
         request: StreamRequest,
     ) {
-        let claimed = self
-            .check_request(ctx, session, &request)
-            .and_then(|()| self.admit_publisher(ctx, self.is_link(session)))
-            .and_then(|()| self.claim_name(ctx, session, &request.name));
-        match claimed {
-            Ok(stream) => self.open_ingest(ctx, session, stream, request),
-            Err(info) => say_status(
-                ctx,
-                session,
-                Status {
-                    media_session: &request.media_session,
-                    name: &request.name,
-                    published: true,
-                    status: "FAILED",
-                    info: Some(info),
-                    muted: None,
-                },
-            ),
+        let checked = self.check_request(ctx, session, &request);
+        match checked.and_then(|()| self.check_role(ctx, session)) {
+            Ok(()) => self.admit(ctx, session, Act::Publish, request),
+            Err(info) => tell(ctx, session, Act::Publish, &request, "FAILED", info),
+        }
+    }
+
+    /// Publishes, until then where there is an end.
+    pub(super) fn publish_granted(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        request: StreamRequest,
+        until: Option<Instant>,
+    ) {
+        match self.claim_name(ctx, session, &request.name) {
+            Ok(stream) => {
+                self.open_ingest(ctx, session, stream, request);
+                self.timers.set(Timer::PublicationExpiry(stream), until);
+            }
+            Err(info) => tell(ctx, session, Act::Publish, &request, "FAILED", info),
         }
     }
 
@@ -52,8 +58,8 @@ impl Node {
         let entry = self.sessions.get(&session);
         let open = entry.map_or(0, |entry| entry.media.len());
         // An origin pushes all that it has over one session.
-        let open_max =
-            if self.is_link(session) { limits.streams_max } else { limits.session_streams_max };
+        let is_link = entry.is_some_and(|entry| entry.link.is_some());
+        let open_max = if is_link { limits.streams_max } else { limits.session_streams_max };
         if request.media_session.is_empty() {
             Err(Info::MediaSessionIdNull)
         } else if self.session_media(session, &request.media_session).is_some() {
@@ -71,8 +77,16 @@ impl Node {
         }
     }
 
-    fn is_link(&self, session: SessionId) -> bool {
-        self.sessions.get(&session).is_some_and(|entry| entry.link.is_some())
+    /// Refuses publishers that are no links where only those may publish.
+    fn check_role(&self, ctx: &mut Ctx<'_>, session: SessionId) -> Result<(), Info> {
+        let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
+        let is_proven = entry.link.as_ref().is_some_and(|link| link.proven);
+        if !ctx.config.settings.cdn_role_strict || is_proven {
+            return Ok(());
+        }
+        let why = "only links may publish here (cdn_role_strict)".to_owned();
+        ctx.out.event(Event::Refused { remote: entry.remote, why });
+        Err(Info::LinksOnly)
     }
 
     /// Finds the stream that the session may publish under this name, or makes it.
@@ -86,21 +100,21 @@ impl Node {
         let (owner, link) = (entry.remote.ip(), entry.link.clone());
         if let Some(id) = self.names.get(name).copied() {
             let Some(stream) = self.streams.get(&id) else { return Err(Info::Failed) };
-            // A node that was restarted may have another name, so links go by their address too.
-            let same = stream.owner == owner && stream.link.is_some() == link.is_some();
+            let same = stream.is_of(owner, link.as_ref());
             let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
             // A node that dials anew has given its old link up, even if we have not noticed yet.
             // What the old one still has to say comes too late then.
             let holder = stream.publisher.as_ref().map(|publisher| publisher.session);
             let holder = holder.and_then(|holder| self.sessions.get(&holder));
             let newer = holder.is_none_or(|holder| holder.ordinal <= entry.ordinal);
-            let redialed = link.is_some() && stream.link == link && newer;
+            let node = |link: &Option<LinkTag>| link.as_ref().map(|link| link.node.clone());
+            let redialed = link.is_some() && node(&stream.link) == node(&link) && newer;
             if !same || !(lost || redialed) {
                 return Err(Info::NameInUse);
             }
             self.retire_publisher(ctx, id);
             if let Some(stream) = self.streams.get_mut(&id) {
-                stream.link = link;
+                (stream.link, stream.owner) = (link, owner);
             }
             return Ok(id);
         }
@@ -216,7 +230,7 @@ impl Node {
         let Some(entry) = self.sessions.get(&session) else { return };
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(stream) = self.streams.get(&id) else { return };
-        let same = stream.owner == entry.remote.ip() && stream.link.is_some();
+        let same = stream.is_of(entry.remote.ip(), entry.link.as_ref());
         if entry.link.is_some() && same && stream.publisher.is_none() {
             self.end_stream(ctx, id, Info::StoppedByPublisherStop);
         }
@@ -235,7 +249,7 @@ impl Node {
     }
 
     /// Tells the publisher how it ended, and forgets it; the stream stays.
-    fn end_publication(
+    pub(super) fn end_publication(
         &mut self,
         ctx: &mut Ctx<'_>,
         id: StreamId,
@@ -265,6 +279,7 @@ impl Node {
         let Some(Publisher { session, media_session, peer, .. }) = stream.publisher.take() else {
             return;
         };
+        self.timers.set(Timer::PublicationExpiry(id), None);
         self.forget_media(session, &media_session);
         self.drop_peer(ctx, peer);
     }
@@ -305,7 +320,7 @@ impl Node {
     }
 
     /// Ends a stream for everybody who has it.
-    fn end_stream(&mut self, ctx: &mut Ctx<'_>, id: StreamId, info: Info) {
+    pub(super) fn end_stream(&mut self, ctx: &mut Ctx<'_>, id: StreamId, info: Info) {
         self.fail_viewers(ctx, id, info);
         self.stop_relays(ctx, id);
         self.timers.set(Timer::Grace(id), None);

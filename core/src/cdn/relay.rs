@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::dialer::{Dialer, Numbers};
 use super::link::{Link, News, Relay, RelayPhase};
 use super::stream::Stream;
 use super::{Node, PeerUse};
+use crate::dialer::{Dialer, Numbers};
 use crate::id::{ConnId, LookupId, PeerId, StreamId};
 use crate::input::Hangup;
 use crate::limits::Limits;
@@ -272,6 +272,7 @@ impl Node {
             name: entry.name.clone(),
             provider: "WebRTC".to_owned(),
             sdp: sdp.to_owned(),
+            ..StreamRequest::default()
         };
         let (audio, video) = (entry.formats.audio.is_some(), entry.formats.video.is_some());
         let said = link.say(ctx, &signal::publish_stream(&request, audio, video));

@@ -31,7 +31,6 @@ impl Node {
                 Response::ok("text/plain; charset=utf-8", self.stat(ctx).into_bytes())
             }
         };
-        let response = response.with_header("Access-Control-Allow-Origin", "*");
         let word = ToConnection::Respond(Box::new(response));
         ctx.out.post(shard, Message::Connection { conn, word });
     }
@@ -115,7 +114,7 @@ impl Node {
             "System",
             &[
                 ("systemCpuLoad", usize::from(self.load.cpu_percent)),
-                ("core_accepting", usize::from(self.admit_viewer(ctx).is_ok())),
+                ("core_accepting", usize::from(self.has_room_to_play(ctx).is_ok())),
                 ("core_bitrate_out", bitrate_out),
                 ("core_peers", self.peers.len()),
                 ("core_shards", self.placed.len()),

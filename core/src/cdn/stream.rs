@@ -7,14 +7,15 @@ use std::time::Instant;
 use super::PlayId;
 use crate::id::{PeerId, SessionId, ShardId};
 use crate::media::Formats;
+use crate::signal::LinkTag;
 
 /// A name that is published here.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) name: String,
     /// The node that pushes it, if it came over a link. Such a stream is not pushed on.
-    pub(super) link: Option<String>,
-    /// Where its publisher comes from: who may take the name over within the grace.
+    pub(super) link: Option<LinkTag>,
+    /// Where its publisher comes from.
     pub(super) owner: IpAddr,
     /// The shard that its publisher's peer is on, and stays on when the publisher comes back.
     pub(super) home: ShardId,
@@ -55,6 +56,18 @@ pub(super) struct Publisher {
 }
 
 impl Stream {
+    /// Whether a session is of whoever published the stream last, who may take it over within the
+    /// grace: of the same node where links prove theirs, and of the same address elsewhere, since a
+    /// node that was restarted may have another name.
+    pub(super) fn is_of(&self, remote: IpAddr, link: Option<&LinkTag>) -> bool {
+        match (&self.link, link) {
+            (None, None) => self.owner == remote,
+            (Some(before), Some(now)) if before.proven => now.proven && before.node == now.node,
+            (Some(_), Some(_)) => self.owner == remote,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
     /// Whether viewers can join now.
     pub(super) fn is_playable(&self) -> bool {
         match self.source {

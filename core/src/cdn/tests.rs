@@ -13,13 +13,17 @@ use crate::media::{Formats, Shortage};
 use crate::message::{Answer, Door, Question};
 use crate::output::Output;
 use crate::signal::StreamRequest;
-use crate::stream::http::Response;
+use crate::stream::http::{Method, Response};
 use crate::stream::{Connection, Incoming};
 use crate::tests::Bench;
+use crate::token::LinkRefusal;
 
-mod admitting;
+mod admission;
+mod authentication;
 mod balancing;
+mod capacity;
 mod choosing;
+mod hooks;
 mod links;
 mod model;
 mod playing;
@@ -42,6 +46,8 @@ struct Site {
     doors: Vec<Door>,
     /// Whether the shards were told to say goodbye.
     left: bool,
+    /// Answers to tokens of links.
+    admitted: Vec<Result<String, LinkRefusal>>,
     events: Vec<Event>,
     edges: BTreeMap<IpAddr, Edge>,
     conns: BTreeMap<ConnId, (IpAddr, Connection)>,
@@ -56,12 +62,22 @@ struct Edge {
     up: bool,
     /// Whether it answers nothing.
     silent: bool,
+    /// What it has against tokens, if anything.
+    refusal: Option<&'static str>,
     /// Whether it reads nothing.
     slow: bool,
     /// What it answers to polls.
     stat: String,
+    /// What it wants polls to show.
+    admin_token: Option<String>,
+    /// With which status it answers what is posted; 0: not at all.
+    verdict: u16,
+    /// What was posted, and where.
+    posted: Vec<(String, Value)>,
     /// What it was told over its links, but for `connection`.
     heard: Vec<(Instant, Value)>,
+    /// The tokens that it was shown; none where a link had none.
+    tokens: Vec<Option<String>>,
 }
 
 impl Site {
@@ -98,6 +114,7 @@ impl Site {
             responses: Vec::new(),
             doors: Vec::new(),
             left: false,
+            admitted: Vec::new(),
             events: Vec::new(),
             edges: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -116,12 +133,16 @@ impl Site {
 
     /// A page, or a link of a node, connects from this address.
     fn join_as(&mut self, address: &str, greeting: &str) -> SessionId {
-        self.sessions += 1;
-        let session = SessionId { shard: ShardId::NODE, conn: ConnId::accepted(self.sessions) };
         let limits = &self.bench.config.limits;
         let mut dialogue = signal::Session::new(self.bench.now, limits);
         let step = dialogue.handle(self.bench.now, greeting, "token", None, limits);
         let Ok(signal::Step::Establish { greeting, .. }) = step else { panic!("{step:?}") };
+        self.greet(address, greeting)
+    }
+
+    fn greet(&mut self, address: &str, greeting: Box<Greeting>) -> SessionId {
+        self.sessions += 1;
+        let session = SessionId { shard: ShardId::NODE, conn: ConnId::accepted(self.sessions) };
         let remote = SocketAddr::new(address.parse().unwrap(), 40_000);
         self.hear(ToNode::Established { session, remote, greeting });
         session
@@ -276,6 +297,9 @@ impl Site {
             Message::Connection { word: ToConnection::Respond(response), .. } => {
                 self.responses.push(*response);
             }
+            Message::Connection { word: ToConnection::Admit(outcome), .. } => {
+                self.admitted.push(outcome);
+            }
             Message::Media(word) => self.media.push(word),
             Message::Door(door) => self.doors.push(door),
             Message::Leave => self.left = true,
@@ -411,8 +435,28 @@ impl Site {
 impl Edge {
     fn take(&mut self, now: Instant, far: &mut Connection, incoming: Incoming) {
         match incoming {
-            Incoming::Upgrade(_) => far.accept_upgrade(),
+            Incoming::Upgrade(request) => {
+                let token = request.header("authorization");
+                let token = token.map(|token| token.strip_prefix("Bearer ").unwrap().to_owned());
+                self.tokens.push(token);
+                match &self.refusal {
+                    Some(reason) => far.respond(Response::unauthorized(reason)),
+                    None => far.accept_upgrade(),
+                }
+            }
             Incoming::Request(_) if self.silent => {}
+            Incoming::Request(request) if request.method == Method::Post => {
+                self.posted.push((request.path, serde_json::from_slice(&request.body).unwrap()));
+                if self.verdict > 0 {
+                    far.respond(Response::json(self.verdict, "{}"));
+                }
+            }
+            Incoming::Request(request)
+                if self.admin_token.is_some()
+                    && request.header("authorization") != self.admin_token.as_deref() =>
+            {
+                far.respond(Response::error(401, "no"));
+            }
             Incoming::Request(_) => {
                 far.respond(Response::ok("text/plain", self.stat.clone().into_bytes()));
             }
@@ -448,6 +492,7 @@ fn wish(id: &str, name: &str) -> StreamRequest {
         name: name.to_owned(),
         provider: "WebRTC".to_owned(),
         sdp: "v=0 offer".to_owned(),
+        ..StreamRequest::default()
     }
 }
 

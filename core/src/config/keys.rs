@@ -44,6 +44,16 @@ pub const KEYS: &[Key] = &[
     works("load_balancing_enabled", "false", "push streams to the nodes of loadbalancing.xml"),
     works("cdn_require_tls", "false", "refuse nodes of loadbalancing.xml without <wss>"),
     works("cdn_ca", "", "PEM file of authorities that sign nodes' certificates; unset: system's"),
+    works(
+        "cdn_auth_key",
+        "",
+        "secret that the nodes of a CDN share; of two, the first signs, both count",
+    ),
+    works(
+        "cdn_role_strict",
+        "",
+        "only links may publish; unset: true with cdn_auth_key on an edge",
+    ),
     works("publisher.grace", "5000", "ms that viewers wait for a lost publisher's return"),
     works("link.grace", "90000", "ms that viewers wait for the return of a stream's lost origin"),
     works("play.wait", "1000", "ms that a viewer waits for an unknown stream to appear"),
@@ -81,6 +91,14 @@ pub const KEYS: &[Key] = &[
     works("address.exempt", "127.0.0.0/8,::1", "addresses and networks that are not counted"),
     works("drain.timeout", "0", "ms that a draining node waits for its viewers to leave"),
     works("allow_domains", "*", "hosts whose pages may connect, such as *.a.com,!*.evil.com"),
+    works("auth.publish", "open", "who may publish: open, jwt (a token) or hook (a backend says)"),
+    works("auth.play", "open", "who may play: open, jwt (a token) or hook (a backend says)"),
+    works("auth.jwt.key", "", "key of tokens (HS256); of two with a comma, both count"),
+    works("auth.hook.url", "", "http or https URL of the backend that is asked"),
+    works("auth.hook.timeout", "3000", "ms that the backend's answer may take"),
+    works("auth.hook.on_error", "refuse", "what no answer of the backend means: refuse or allow"),
+    works("auth.hook.ca", "", "PEM file of authorities that sign the backend's; unset: system's"),
+    works("admin.token", "", "what ?action=stat has to be asked with from afar; unset: nothing"),
     inert(
         "wcs_agent_ssl",
         "",
@@ -100,7 +118,6 @@ pub const KEYS: &[Key] = &[
     dynamic_cdn("cdn_nodes_resolve_ip", "resolve the names of a dynamic CDN's nodes"),
     dynamic_cdn("cdn_nodes_timeout", "time after which a silent node leaves a dynamic CDN"),
     dynamic_cdn("cdn_role", "role of this node in a dynamic CDN"),
-    dynamic_cdn("cdn_role_strict", "keep to the role in a dynamic CDN"),
     dynamic_cdn("cdn_groups", "groups of this node in a dynamic CDN"),
 ];
 

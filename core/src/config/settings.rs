@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Listening;
-use super::admission::Admission;
+use super::access::{self, Access};
 use super::balancing::Balancing;
+use super::capacity::{self, Capacity};
 use super::diagnostics::{Place, SettingsError, Warning};
 use super::values::Values;
-use super::{admission, codecs, loadbalancer, origins, properties};
+use super::{authentication, codecs, loadbalancer, origins, properties};
+use crate::token::TokenKeys;
 
 /// The most bytes of a node's name: it stands in log lines, in the ready line and in messages.
 const NODE_ID_BYTES_MAX: usize = 64;
@@ -77,6 +79,8 @@ pub struct Settings {
     /// `allow_domains`: patterns of hosts in lower case, `*` and `!` included, for
     /// [`Settings::allows_origin`]. Empty: everybody.
     pub allow_domains: Vec<String>,
+    /// `auth.*` and `admin.token`.
+    pub access: Access,
     /// `publisher.grace`: how long the viewers of a lost publisher wait for its return.
     pub publisher_grace: Duration,
     /// `link.grace`: the same for a stream that came over a link.
@@ -84,11 +88,15 @@ pub struct Settings {
     /// `play.wait`: how long a play of an unknown name waits for it to appear.
     pub play_wait: Duration,
     /// `limit.*`, `address.*` and `drain.timeout`.
-    pub admission: Admission,
+    pub capacity: Capacity,
     /// `cdn_require_tls`: refuse edges without `<wss>`.
     pub cdn_require_tls: bool,
     /// `cdn_ca`: a PEM file of authorities that edges' certificates may be signed by.
     pub cdn_ca: Option<PathBuf>,
+    /// `cdn_auth_key`: what links show their edges tokens of; `None`: nobody has to.
+    pub cdn_auth_keys: Option<TokenKeys>,
+    /// `cdn_role_strict`: only links may publish. Never without keys.
+    pub cdn_role_strict: bool,
     /// `client_dir`: a folder to serve at `/client2/` in place of the built-in pages.
     pub client_dir: Option<PathBuf>,
     /// `tls.cert` and `tls.key`.
@@ -170,6 +178,9 @@ impl Settings {
         let shards = shards(&values)?;
         let (media_port_from, media_port_to) = media_ports(&values, shards)?;
         let cdn_require_tls = values.get("cdn_require_tls").flag()?;
+        let is_origin = values.get("load_balancing_enabled").flag()?;
+        let cdn_auth_keys = authentication::keys(&values, is_origin)?;
+        let has_key = cdn_auth_keys.is_some();
         let settings = Self {
             ip: reachable_addresses(&values)?,
             ip_local: values.get("ip_local").addresses()?,
@@ -191,12 +202,15 @@ impl Settings {
             udp_receive_bytes: socket_buffer(&values, "rtp_receive_buffer_size", &mut warnings)?,
             udp_send_bytes: socket_buffer(&values, "rtp_send_buffer_size", &mut warnings)?,
             allow_domains: origins::patterns(&values.get("allow_domains"))?,
+            access: access::read(&values, &mut warnings)?,
             publisher_grace: values.get("publisher.grace").millis(0)?,
             link_grace: values.get("link.grace").millis(0)?,
             play_wait: values.get("play.wait").millis(0)?,
-            admission: admission::read(&values)?,
+            capacity: capacity::read(&values)?,
             cdn_require_tls,
             cdn_ca: values.get("cdn_ca").path()?,
+            cdn_auth_keys,
+            cdn_role_strict: authentication::is_strict(&values, has_key, is_origin)?,
             client_dir: values.get("client_dir").path()?,
             tls_files: tls_files(&values)?,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::config::Admission;
+use crate::config::Capacity;
 
 /// What may come at once is what may come within so many seconds.
 const BURST_SECONDS: u32 = 5;
@@ -77,16 +77,16 @@ impl Addresses {
         &mut self,
         now: Instant,
         address: IpAddr,
-        admission: &Admission,
+        capacity: &Capacity,
     ) -> Result<Option<Counted>, &'static str> {
-        if admission.exempts(address) {
+        if capacity.exempts(address) {
             return Ok(None);
         }
         let (key, account) = self.account(now, address);
-        if account.open >= admission.connections {
+        if account.open >= capacity.connections {
             return Err("too many connections of one address (address.connections)");
         }
-        let taken = account.connections.take(now, admission.connections_per_second);
+        let taken = account.connections.take(now, capacity.connections_per_second);
         taken.map_err(|_| "connections come too fast (address.connections_per_second)")?;
         account.open += 1;
         Ok(Some(Counted(key)))
@@ -106,12 +106,12 @@ impl Addresses {
         &mut self,
         now: Instant,
         address: IpAddr,
-        admission: &Admission,
+        capacity: &Capacity,
     ) -> Result<(), Duration> {
-        if admission.exempts(address) {
+        if capacity.exempts(address) {
             return Ok(());
         }
-        self.account(now, address).1.joins.take(now, admission.joins_per_second)
+        self.account(now, address).1.joins.take(now, capacity.joins_per_second)
     }
 
     /// An address's account, and its key. With too many of them, newcomers share one: they find
@@ -159,14 +159,14 @@ mod tests {
     use crate::tests::start;
 
     /// Everybody is counted: four connections at once, ten a second, two joins a second.
-    fn strict() -> Admission {
-        let admission = Settings::default().admission;
-        Admission {
+    fn strict() -> Capacity {
+        let capacity = Settings::default().capacity;
+        Capacity {
             connections: 4,
             connections_per_second: 10,
             joins_per_second: 2,
             exempt: Vec::new(),
-            ..admission
+            ..capacity
         }
     }
 
@@ -176,73 +176,73 @@ mod tests {
 
     #[test]
     fn an_address_has_so_much_open_and_another_does_not_mind() {
-        let (now, admission) = (start(), strict());
+        let (now, capacity) = (start(), strict());
         let mut addresses = Addresses::new(1_000);
-        let mut open = |address| addresses.open(now, address, &admission).map(Option::unwrap);
+        let mut open = |address| addresses.open(now, address, &capacity).map(Option::unwrap);
         let counted: Vec<Counted> = (0..4).map(|_| open(ip(1)).unwrap()).collect();
         assert!(open(ip(1)).unwrap_err().contains("address.connections)"));
         open(ip(2)).unwrap();
         let [first, ..] = counted.as_slice() else { panic!() };
         addresses.close(now, *first);
-        addresses.open(now, ip(1), &admission).unwrap();
+        addresses.open(now, ip(1), &capacity).unwrap();
     }
 
     #[test]
     fn what_comes_too_fast_is_refused_until_its_time_has_come() {
         let mut now = start();
-        let admission = Admission { connections: 1_000, ..strict() };
+        let capacity = Capacity { connections: 1_000, ..strict() };
         let mut addresses = Addresses::new(1_000);
         let mut taken = 0;
-        while let Ok(Some(counted)) = addresses.open(now, ip(1), &admission) {
+        while let Ok(Some(counted)) = addresses.open(now, ip(1), &capacity) {
             addresses.close(now, counted);
             taken += 1;
         }
         assert_eq!(taken, 50);
         now += Duration::from_millis(100);
-        addresses.open(now, ip(1), &admission).unwrap();
-        assert!(addresses.open(now, ip(1), &admission).is_err());
+        addresses.open(now, ip(1), &capacity).unwrap();
+        assert!(addresses.open(now, ip(1), &capacity).is_err());
         for _ in 0..10 {
-            addresses.join(now, ip(1), &admission).unwrap();
+            addresses.join(now, ip(1), &capacity).unwrap();
         }
-        let wait = addresses.join(now, ip(1), &admission).unwrap_err();
+        let wait = addresses.join(now, ip(1), &capacity).unwrap_err();
         assert_eq!(wait, Duration::from_millis(500));
-        addresses.join(now + wait, ip(1), &admission).unwrap();
+        addresses.join(now + wait, ip(1), &capacity).unwrap();
     }
 
     #[test]
     fn the_exempt_are_not_counted_and_a_network_of_ipv6_counts_as_one() {
-        let (now, admission) = (start(), strict());
-        let admission = Admission { exempt: Settings::default().admission.exempt, ..admission };
+        let (now, capacity) = (start(), strict());
+        let capacity = Capacity { exempt: Settings::default().capacity.exempt, ..capacity };
         let mut addresses = Addresses::new(1_000);
         for _ in 0..100 {
             let local = Ipv4Addr::LOCALHOST.into();
-            assert_eq!(addresses.open(now, local, &admission), Ok(None));
-            addresses.join(now, local, &admission).unwrap();
+            assert_eq!(addresses.open(now, local, &capacity), Ok(None));
+            addresses.join(now, local, &capacity).unwrap();
         }
         for host in 0..4u128 {
             let address = Ipv6Addr::from_bits((0x2001_0db8 << 96) + host).into();
-            addresses.open(now, address, &admission).unwrap();
+            addresses.open(now, address, &capacity).unwrap();
         }
         let another = "2001:db8::ffff".parse().unwrap();
-        assert!(addresses.open(now, another, &admission).is_err());
+        assert!(addresses.open(now, another, &capacity).is_err());
         let neighbour = "2001:db8:0:1::1".parse().unwrap();
-        addresses.open(now, neighbour, &admission).unwrap();
+        addresses.open(now, neighbour, &capacity).unwrap();
     }
 
     #[test]
     fn addresses_without_number_take_no_memory_and_nothing_from_those_who_are_known() {
-        let (mut now, admission) = (start(), strict());
+        let (mut now, capacity) = (start(), strict());
         let mut addresses = Addresses::new(100);
-        let known = addresses.open(now, ip(0), &admission).unwrap().unwrap();
+        let known = addresses.open(now, ip(0), &capacity).unwrap().unwrap();
         let mut refused = 0;
         for n in 1..1_000 {
-            refused += usize::from(addresses.open(now, ip(n), &admission).is_err());
+            refused += usize::from(addresses.open(now, ip(n), &capacity).is_err());
         }
         assert_eq!(addresses.table.len(), 101);
         // 99 had an account of their own, four were let in together.
         assert_eq!(refused, 999 - 99 - 4);
         for _ in 0..3 {
-            addresses.open(now, ip(0), &admission).unwrap();
+            addresses.open(now, ip(0), &capacity).unwrap();
         }
         // When all are gone and nothing is owed, nothing is kept.
         for key in addresses.table.keys().copied().collect::<Vec<_>>() {
@@ -252,7 +252,7 @@ mod tests {
         }
         addresses.close(now, known);
         now += Duration::from_secs(10);
-        let last = addresses.open(now, ip(5_000), &admission).unwrap().unwrap();
+        let last = addresses.open(now, ip(5_000), &capacity).unwrap().unwrap();
         assert_eq!(addresses.table.len(), 1);
         addresses.close(now + Duration::from_secs(1), last);
         assert!(addresses.table.is_empty());

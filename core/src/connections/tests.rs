@@ -14,8 +14,9 @@ use crate::pages::Pages;
 use crate::tests::Bench;
 use crate::{ConnId, Epoch, Shard, ShardId};
 
-mod admission;
+mod capacity;
 mod dialogues;
+mod links;
 mod requests;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,13 +88,23 @@ impl Server {
     }
 
     fn connect(&mut self) -> ConnId {
-        self.connect_from([10, 0, 0, 1])
+        self.connect_by([127, 0, 0, 1], [10, 0, 0, 1])
     }
 
-    fn connect_from(&mut self, address: [u8; 4]) -> ConnId {
+    /// Somebody connects from this address.
+    fn connect_from(&mut self, remote: [u8; 4]) -> ConnId {
+        self.connect_by([127, 0, 0, 1], remote)
+    }
+
+    /// Somebody connects to this address of the node.
+    fn connect_on(&mut self, local: [u8; 4]) -> ConnId {
+        self.connect_by(local, [10, 0, 0, 1])
+    }
+
+    fn connect_by(&mut self, local: [u8; 4], remote: [u8; 4]) -> ConnId {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
-        let flow = Flow { local: ([127, 0, 0, 1], 8080).into(), remote: (address, 999).into() };
+        let flow = Flow { local: (local, 8080).into(), remote: (remote, 999).into() };
         self.hear(Input::Accepted { conn, service: Service::Ws, flow });
         conn
     }
@@ -183,6 +194,12 @@ impl Server {
 
     fn is_closed(&self, conn: ConnId) -> Option<Linger> {
         self.closed.iter().find(|(other, _)| *other == conn).map(|(_, how)| *how)
+    }
+
+    fn link_refusals(&self) -> Vec<&str> {
+        let why =
+            |event| if let &Event::LinkRefused { ref why } = event { Some(&**why) } else { None };
+        self.events.iter().filter_map(why).collect()
     }
 
     fn refusals(&self) -> Vec<&str> {

@@ -31,6 +31,22 @@ pub(crate) enum Info {
     ShuttingDown,
     NameTooLong,
     CodecChanged,
+    /// An edge that takes streams over links only.
+    LinksOnly,
+    LinkNotAuthenticated,
+    TokenMissing,
+    TokenInvalid,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenCannotPublish,
+    TokenCannotPlay,
+    /// The token is for streams of other names.
+    TokenForOthers,
+    BackendRefused,
+    /// The backend said neither yes nor no.
+    BackendSilent,
+    BackendBusy,
+    TooLongForBackend,
     Failed,
 }
 
@@ -59,6 +75,19 @@ impl Info {
             Self::TooManyStreams => "Too many streams",
             Self::NameTooLong => "Stream name is empty or too long",
             Self::CodecChanged => "The publisher came back with another codec",
+            Self::LinksOnly => "Only origins may publish on this edge",
+            Self::LinkNotAuthenticated => "Links must be authenticated to publish here",
+            Self::TokenMissing => "Access token is missing",
+            Self::TokenInvalid => "Access token is not valid",
+            Self::TokenExpired => "Access token has expired",
+            Self::TokenNotYetValid => "Access token is not valid yet",
+            Self::TokenCannotPublish => "Access token does not allow to publish",
+            Self::TokenCannotPlay => "Access token does not allow to play",
+            Self::TokenForOthers => "Access token is for other streams",
+            Self::BackendRefused => "Refused by the backend",
+            Self::BackendSilent => "The backend gave no answer",
+            Self::BackendBusy => "Too many requests wait for the backend",
+            Self::TooLongForBackend => "The request is too long for the backend",
             Self::Failed => "Failed by error",
         }
     }

@@ -3,8 +3,11 @@
 //! Unknown fields are ignored and numbers may be strings: pages put their own things into these
 //! messages, and old ones differ.
 
-use serde_json::Value;
+use std::fmt;
 
+use serde_json::{Map, Value};
+
+use crate::config::Secret;
 use crate::limits::Limits;
 
 /// A message of a page, or of an origin that pushes to us.
@@ -28,6 +31,8 @@ pub(crate) struct Greeting {
     pub(crate) keep_alive: bool,
     /// Set when the far side is a node that pushes streams to us.
     pub(crate) link: Option<LinkTag>,
+    /// What shows that the far side may publish or play, in `custom`.
+    pub(crate) token: Option<Secret>,
 }
 
 /// How a node that pushes introduces itself, in `custom` of its `connection`.
@@ -35,6 +40,8 @@ pub(crate) struct Greeting {
 pub(crate) struct LinkTag {
     /// The name of the node that opened the link.
     pub(crate) node: String,
+    /// Whether it proved to be that node.
+    pub(crate) proven: bool,
 }
 
 /// What a session can ask for.
@@ -84,7 +91,7 @@ impl Request {
 }
 
 /// `publishStream` or `playStream`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct StreamRequest {
     pub(crate) media_session: String,
     pub(crate) name: String,
@@ -92,6 +99,20 @@ pub(crate) struct StreamRequest {
     pub(crate) provider: String,
     /// The offer.
     pub(crate) sdp: String,
+    /// What shows that the far side may do this, in `custom`.
+    pub(crate) token: Option<Secret>,
+    /// The message as it came, less the offer.
+    pub(crate) fields: Fields,
+}
+
+/// What a message said. It is not shown in debug output: a token may be anywhere in it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Fields(pub(crate) Map<String, Value>);
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fields").finish_non_exhaustive()
+    }
 }
 
 /// What is wrong with a message, and in which.
@@ -124,35 +145,35 @@ impl RequestFault {
 
 /// Reads one text frame.
 pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Incoming, RequestFault> {
-    let Ok(Value::Object(envelope)) = serde_json::from_str(text) else {
+    let Ok(Value::Object(mut envelope)) = serde_json::from_str(text) else {
         return Err(RequestFault::Malformed);
+    };
+    let argument = match envelope.remove("data") {
+        Some(Value::Array(data)) => data.into_iter().next(),
+        _ => None,
     };
     let Some(Value::String(message)) = envelope.get("message") else {
         return Err(RequestFault::Malformed);
     };
-    let argument = match envelope.get("data") {
-        Some(Value::Array(data)) => data.first(),
-        _ => None,
-    };
-    let fields = Fields { message, argument, limits };
+    let mut reader = Reader { message, argument, limits };
     match message.as_str() {
-        "connection" => fields.greeting().map(|greeting| Incoming::Connection(Box::new(greeting))),
+        "connection" => reader.greeting().map(|greeting| Incoming::Connection(Box::new(greeting))),
         "pong" => Ok(Incoming::Pong),
         "ping" => Ok(Incoming::Ping),
         "pushLogs" | "submitBugReport" | "sessionDebug" => Ok(Incoming::Nothing),
         "webRTCMetricsClientDescription" | "webRTCMetricsBatch" => Ok(Incoming::Nothing),
-        _ => fields.request().map(Incoming::Request),
+        _ => reader.request().map(Incoming::Request),
     }
 }
 
-struct Fields<'a> {
+struct Reader<'a> {
     message: &'a str,
-    argument: Option<&'a Value>,
+    argument: Option<Value>,
     limits: &'a Limits,
 }
 
-impl Fields<'_> {
-    fn request(&self) -> Result<Request, RequestFault> {
+impl Reader<'_> {
+    fn request(&mut self) -> Result<Request, RequestFault> {
         let media_session = || self.name("mediaSessionId");
         Ok(match self.message {
             "publishStream" => Request::Publish(self.stream_request()?),
@@ -192,11 +213,12 @@ impl Fields<'_> {
             client_os_version: self.shortened("clientOSVersion")?,
             client_browser_version: self.shortened("clientBrowserVersion")?,
             keep_alive: matches!(self.field("keepAlive")?, Some(Value::Bool(true))),
-            link: node.map(|node| LinkTag { node: node.to_owned() }),
+            link: node.map(|node| LinkTag { node: node.to_owned(), proven: false }),
+            token: self.token()?.map(|token| self.bounded(token)).transpose()?,
         })
     }
 
-    fn stream_request(&self) -> Result<StreamRequest, RequestFault> {
+    fn stream_request(&mut self) -> Result<StreamRequest, RequestFault> {
         let id = self.text("mediaSessionId", self.limits.name_bytes_max)?;
         // What is wrong with the rest is for a status to say: a page that hears nothing but `fail`
         // waits for ever.
@@ -205,7 +227,36 @@ impl Fields<'_> {
             name: self.any_length("name")?,
             provider: self.any_length("mediaProvider")?,
             sdp: self.any_length("sdp")?,
+            // One that is too long is refused when it is looked at.
+            token: self.token()?.map(Secret::new),
+            fields: self.rest(),
         })
+    }
+
+    /// `custom.token`; an empty one is none.
+    fn token(&self) -> Result<Option<&str>, RequestFault> {
+        let custom = self.field("custom")?;
+        let token = custom.and_then(|custom| custom.get("token")).and_then(Value::as_str);
+        Ok(token.filter(|token| !token.is_empty()))
+    }
+
+    /// A token that is to be kept.
+    fn bounded(&self, token: &str) -> Result<Secret, RequestFault> {
+        let max = self.limits.token_bytes_max;
+        if token.len() > max {
+            let (message, field) = (self.shown(), "custom.token");
+            return Err(RequestFault::TooLong { message, field, max });
+        }
+        Ok(Secret::new(token))
+    }
+
+    /// All but the offer, once everything else is read.
+    fn rest(&mut self) -> Fields {
+        let Some(Value::Object(mut argument)) = self.argument.take() else {
+            return Fields::default();
+        };
+        argument.remove("sdp");
+        Fields(argument)
     }
 
     /// A text as long as the message lets it be; empty if there is none.
@@ -244,7 +295,7 @@ impl Fields<'_> {
     }
 
     fn field(&self, field: &str) -> Result<Option<&Value>, RequestFault> {
-        match self.argument {
+        match &self.argument {
             Some(Value::Object(argument)) => Ok(argument.get(field)),
             _ => Err(RequestFault::NoData { message: self.shown() }),
         }

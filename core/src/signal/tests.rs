@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::request::{Incoming, RequestFault, parse};
+use super::request::{Fields, Incoming, RequestFault, parse};
 use super::say::*;
 use super::*;
-use crate::config::KeepAlive;
+use crate::config::{KeepAlive, Secret};
 use crate::limits::Limits;
 use crate::tests::Bench;
 
@@ -53,4 +53,11 @@ fn request(name: &str, data: &Value) -> Request {
 
 fn long(bytes: usize) -> String {
     "n".repeat(bytes)
+}
+
+/// What a backend is shown of a message.
+fn all_but_the_offer(data: &Value) -> Fields {
+    let mut fields = data.as_object().unwrap().clone();
+    fields.remove("sdp");
+    Fields(fields)
 }

@@ -38,6 +38,9 @@ pub(crate) enum StreamFault {
     /// The far side answered, but not with a WebSocket.
     #[error("the far side answered the WebSocket upgrade with status {0}")]
     UpgradeRefused(u16),
+    /// The far side did not accept our token, for this reason.
+    #[error("the far side refused the link: {0}")]
+    Unauthorized(String),
     /// The far side's answer breaks the rules.
     #[error("bad answer: {0}")]
     Answer(&'static str),
@@ -66,8 +69,8 @@ fn tls_problem(error: &Error) -> String {
     if *error == CertificateError::ApplicationVerificationFailure.into() {
         "the certificate is not the one that <fingerprint> names".to_owned()
     } else if *error == CertificateError::UnknownIssuer.into() {
-        "no known authority signed the certificate; name the authority with cdn_ca, or the \
-         certificate with <fingerprint>"
+        "no known authority signed the certificate; name the authority with cdn_ca (a \
+         backend's with auth.hook.ca), or the certificate with <fingerprint>"
             .to_owned()
     } else {
         error.to_string()

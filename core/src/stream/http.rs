@@ -8,7 +8,8 @@ mod head;
 mod request;
 mod response;
 
-pub(super) use self::dial::{Answer, Awaited, get_head, upgrade_head};
+pub(crate) use self::dial::Outbound;
+pub(super) use self::dial::{Answer, Awaited, upgrade_head};
 pub(super) use self::request::{Exchange, Requests, Step};
 pub(crate) use self::request::{Method, Request};
 pub(crate) use self::response::Response;

@@ -16,7 +16,7 @@ pub(crate) enum Incoming {
     Opened,
     /// A text message on the WebSocket.
     Text(String),
-    /// The answer to the request that was dialed with [`Connection::dial_get`]. It is the last
+    /// The answer to the request that was dialed with [`Connection::dial_request`]. It is the last
     /// that comes.
     Response {
         /// The status code.

@@ -102,7 +102,8 @@ impl Plan {
     /// [`StartError`] if a port is taken or not ours to open, if the machine has no address, or
     /// if the settings turn out to name this very node as its own edge.
     pub fn bind(self) -> Result<Bound, StartError> {
-        let Self { settings, limits, pages, tls, link_roots, name, reach, events } = self;
+        let Self { settings, limits, pages, tls, link_roots, hook_roots, name, reach, events } =
+            self;
         let shards = match settings.shards {
             Some(shards) => usize::from(shards.get()),
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -137,6 +138,7 @@ impl Plan {
             addresses,
             tls,
             link_roots,
+            hook_roots,
             dtls,
             crypto,
             pages,

@@ -25,6 +25,9 @@ use super::running::Running;
 /// How often a waiting process looks whether its node ended by itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// A library that would show, at level trace, whatever far sides say, their tokens among it.
+const HUSHED: &str = "tungstenite=warn";
+
 /// Starts a node from a plan: what one runtime does differently from another.
 pub type Start = fn(Plan) -> Result<Running, StartError>;
 
@@ -205,6 +208,8 @@ impl Interrupts {
 
 fn write_log(log: Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let hushed = HUSHED.parse().expect("the directive is well-formed");
+    let filter = filter.add_directive(hushed);
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -18,6 +18,13 @@ pub fn log_event(shard: ShardId, event: &Event) {
         Event::RelayDown { node, name, why } => {
             info!(%shard, node, name, why, "stream reaches edge no more");
         }
+        Event::Denied { name, publishing: true, why } => {
+            info!(%shard, name, why, "publishing denied");
+        }
+        Event::Denied { name, publishing: false, why } => {
+            info!(%shard, name, why, "playing denied");
+        }
+        Event::LinkRefused { why } => warn!(%shard, why, "link refused"),
         Event::Refused { remote, why } => debug!(%shard, %remote, why, "refused"),
         Event::Drained => info!(%shard, "drained"),
     }

@@ -74,7 +74,8 @@ impl Folder {
     /// [`StartError`] if a file that the settings name cannot be used.
     pub fn check(&self) -> Result<(), StartError> {
         self.pages()?;
-        self.authorities()?;
+        self.link_roots()?;
+        self.hook_roots()?;
         self.certificate()?;
         Ok(())
     }
@@ -91,8 +92,8 @@ impl Folder {
             None => certificate::keep(&self.path)?,
         };
         let pages = self.pages()?;
-        let link_roots = self.authorities()?;
-        Ok(Plan { pages, link_roots, ..Plan::new(self.settings, tls)? })
+        let (link_roots, hook_roots) = (self.link_roots()?, self.hook_roots()?);
+        Ok(Plan { pages, link_roots, hook_roots, ..Plan::new(self.settings, tls)? })
     }
 
     fn pages(&self) -> Result<Pages, StartError> {
@@ -118,12 +119,29 @@ impl Folder {
     }
 
     /// `cdn_ca` if it is set, else what the system trusts; nothing on a node without edges.
-    fn authorities(&self) -> Result<Vec<Vec<u8>>, StartError> {
-        if let Some(file) = &self.settings.cdn_ca {
+    fn link_roots(&self) -> Result<Vec<Vec<u8>>, StartError> {
+        let needed = self.settings.balancing.is_some();
+        self.authorities("cdn_ca", self.settings.cdn_ca.as_deref(), needed)
+    }
+
+    /// `auth.hook.ca` if it is set, else what the system trusts; nothing where nobody is asked.
+    fn hook_roots(&self) -> Result<Vec<Vec<u8>>, StartError> {
+        let hook = self.settings.access.hook.as_ref();
+        let file = hook.and_then(|hook| hook.ca.as_deref());
+        self.authorities("auth.hook.ca", file, hook.is_some_and(|hook| hook.secure))
+    }
+
+    fn authorities(
+        &self,
+        key: &'static str,
+        file: Option<&Path>,
+        needed: bool,
+    ) -> Result<Vec<Vec<u8>>, StartError> {
+        if let Some(file) = file {
             let found = certificate::authorities(&self.path.join(file));
-            return found.map_err(named_by("cdn_ca"));
+            return found.map_err(named_by(key));
         }
-        if self.settings.balancing.is_none() {
+        if !needed {
             return Ok(Vec::new());
         }
         let found = rustls_native_certs::load_native_certs();

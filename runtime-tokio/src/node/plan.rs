@@ -22,6 +22,8 @@ pub struct Plan {
     pub tls: TlsIdentity,
     /// Authorities that edges' certificates may be signed by, DER.
     pub link_roots: Vec<Vec<u8>>,
+    /// Authorities that the certificate of `auth.hook.url`'s backend may be signed by, DER.
+    pub hook_roots: Vec<Vec<u8>>,
     /// The node's name.
     pub name: String,
     /// Which addresses far sides are told.
@@ -48,6 +50,7 @@ impl Plan {
             pages: Pages::built_in(),
             tls,
             link_roots: Vec::new(),
+            hook_roots: Vec::new(),
             name,
             reach: Reach::default(),
             events: None,

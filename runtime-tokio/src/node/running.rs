@@ -166,8 +166,9 @@ impl Running {
                 warn!("{what} changed: that takes effect with the next start");
             }
         }
-        let Plan { settings, pages, tls, link_roots, .. } = plan;
-        let config = Config { settings, pages, tls, link_roots, ..Config::clone(&self.config) };
+        let Plan { settings, pages, tls, link_roots, hook_roots, .. } = plan;
+        let before = Config::clone(&self.config);
+        let config = Config { settings, pages, tls, link_roots, hook_roots, ..before };
         let new = fingerprint(&config.tls);
         if new != self.fingerprint {
             info!("SHA-256 fingerprint of the certificate: {new}");

@@ -125,6 +125,10 @@ pub struct Browser {
     pub answers_pings: bool,
     /// What the next publisher will send.
     pub source: Source,
+    /// What `custom` of `connection` has as its token.
+    pub session_token: Option<String>,
+    /// The same of the next stream.
+    pub token: Option<String>,
 }
 
 impl Browser {
@@ -143,6 +147,8 @@ impl Browser {
             complaints: Vec::new(),
             answers_pings: true,
             source: Source::default(),
+            session_token: None,
+            token: None,
         }
     }
 
@@ -179,7 +185,7 @@ impl Browser {
     /// The WebSocket is open: says `connection`.
     pub fn opened(&mut self) {
         self.session = Session::Connected;
-        self.say("connection", connection_request());
+        self.say("connection", with_token(connection_request(), self.session_token.as_deref()));
     }
 
     /// The WebSocket closed: the SDK marks every stream FAILED and forgets it.
@@ -198,7 +204,8 @@ impl Browser {
     pub fn publish(&mut self, now: Instant, name: &str, shape: Shape, local: SocketAddr) -> String {
         let id = self.next_id();
         let sdp = self.offer(now, &id, name, shape.clone(), Some(self.source), local);
-        self.ask("publishStream", publish_request(&id, name, &shape, &sdp));
+        let request = publish_request(&id, name, &shape, &sdp);
+        self.ask("publishStream", with_token(request, self.token.as_deref()));
         id
     }
 
@@ -209,7 +216,8 @@ impl Browser {
     pub fn play(&mut self, now: Instant, name: &str, shape: Shape, local: SocketAddr) -> String {
         let id = self.next_id();
         let sdp = self.offer(now, &id, name, shape, None, local);
-        self.ask("playStream", play_request(&id, name, &sdp));
+        let request = play_request(&id, name, &sdp);
+        self.ask("playStream", with_token(request, self.token.as_deref()));
         id
     }
 
@@ -452,6 +460,14 @@ pub fn connection_request() -> Value {
         "msePacketizationVersion": 2,
         "clientInfo": {}
     })
+}
+
+/// The same with a token for the server, where the page has one.
+fn with_token(mut request: Value, token: Option<&str>) -> Value {
+    if let (Some(token), Some(fields)) = (token, request.as_object_mut()) {
+        fields.insert("custom".to_owned(), json!({ "token": token }));
+    }
+    request
 }
 
 /// The argument of `publishStream`, as the SDK writes it.

@@ -49,6 +49,7 @@ fn read(line: &Value) -> Option<Event> {
         "stream reaches edge no more" => {
             Event::RelayDown { node: node(), name: text("name"), why: text("why") }
         }
+        "link refused" => Event::LinkRefused { why: text("why") },
         "refused" => {
             let remote = text("remote").parse();
             let remote = remote.unwrap_or_else(|_| panic!("no address in {line}"));

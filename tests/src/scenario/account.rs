@@ -79,8 +79,8 @@ impl Account {
             if subject.contains(" viewers ") {
                 // They are equals: which of them joined first is not for a node to say.
                 lines.sort_unstable();
-            } else if subject.ends_with(" drained") {
-                // Every shard says so.
+            } else if [" drained", " refused"].iter().any(|end| subject.ends_with(end)) {
+                // Every shard says so, or whoever is refused tries again until time is over.
                 lines.dedup();
             }
         }
@@ -120,6 +120,8 @@ fn reported(event: &Event) -> (String, String) {
         Event::RelayDown { node, name, .. } => {
             (format!("relay {name} to {node}"), "down".to_owned())
         }
+        Event::Denied { name, why, .. } => (format!("denied {name}"), why.clone()),
+        Event::LinkRefused { why } => ("links refused".to_owned(), why.clone()),
         Event::Refused { why, .. } => ("refused".to_owned(), why.clone()),
         Event::Drained => ("drained".to_owned(), "drained".to_owned()),
     }

@@ -1,7 +1,8 @@
 //! What is played through in every world: in the simulation, and over loopback with each runtime.
 
 mod account;
-mod admission;
+mod capacity;
+mod keys;
 mod nodes;
 mod publishers;
 mod stage;
@@ -17,7 +18,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 21] {
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 22] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -35,11 +36,12 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 21] {
         ("mute_before_edge", words::mute_before_edge),
         ("data", words::data),
         ("drain", nodes::drain),
-        ("patient_drain", admission::patient_drain),
-        ("full_edge", admission::full_edge),
+        ("patient_drain", capacity::patient_drain),
+        ("full_edge", capacity::full_edge),
         ("origin_restarts", nodes::origin_restarts),
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),
+        ("links_with_keys", keys::links_with_keys),
     ]
 }
 

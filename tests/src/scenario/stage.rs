@@ -108,6 +108,11 @@ impl<W: World> Stage<W> {
         party
     }
 
+    /// Counts a party in that came otherwise.
+    pub(crate) fn meets(&mut self, party: &Party) {
+        self.cast.push(party.clone());
+    }
+
     pub(crate) fn play(&mut self, node: NodeId, name: &str) -> Party {
         let party = self.world.play(node, name, Shape::audio_video());
         self.cast.push(party.clone());

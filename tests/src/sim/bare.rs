@@ -484,9 +484,11 @@ impl Asked {
 fn is_named(event: &Event) -> bool {
     match event {
         Event::StreamEnded { info, .. } | Event::ViewerLeft { info, .. } => !info.is_empty(),
-        Event::LinkDown { why, .. } | Event::RelayDown { why, .. } | Event::Refused { why, .. } => {
-            !why.is_empty()
-        }
+        Event::LinkDown { why, .. }
+        | Event::RelayDown { why, .. }
+        | Event::LinkRefused { why }
+        | Event::Denied { why, .. }
+        | Event::Refused { why, .. } => !why.is_empty(),
         Event::StreamStarted { .. }
         | Event::ViewerJoined { .. }
         | Event::LinkUp { .. }

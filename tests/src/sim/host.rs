@@ -165,4 +165,12 @@ impl Sim {
             self.command(index, Command::Reload(config));
         }
     }
+
+    /// Writes one more line into a node's `flashphoner.properties` and lets it read them again.
+    pub fn rewrite(&mut self, index: usize, line: &str) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.rewrite(line);
+        }
+        self.reload(index);
+    }
 }

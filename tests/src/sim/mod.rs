@@ -4,6 +4,8 @@
 //! pieces of any size; names may not resolve and hosts may die or be cut off. [`Sim`] is the
 //! network and the clock; [`World`](crate::world::World) is how tests speak of it.
 
+mod access;
+mod backend;
 pub mod bare;
 pub mod crypto;
 mod drive;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 use distributary_core::{Hangup, LookupId, ShardId, ShardMessage, SocketId};
 use str0m::config::CryptoProvider;
 
+use self::backend::Backend;
 use self::errors::Errors;
 use self::fetch::Fetch;
 use self::network::Leaving;
@@ -38,6 +41,7 @@ use self::tcp::{Connection, Item};
 use self::trace::Trace;
 use crate::page::Page;
 
+pub use self::backend::{BACKEND, Manner};
 pub use self::network::{Names, Network};
 pub use self::node::{HTTP_PORT, MEDIA_PORT, Plan, WS_PORT};
 pub use self::trace::Trace as Record;
@@ -92,6 +96,7 @@ pub struct Sim {
     nodes: Vec<Node>,
     surfers: Vec<Surfer>,
     fetches: Vec<Fetch>,
+    backend: Backend,
     connections: Vec<Connection>,
     ports_used: u16,
     posted: BTreeMap<(usize, usize, usize), Instant>,
@@ -138,6 +143,7 @@ impl Sim {
             nodes: Vec::new(),
             surfers: Vec::new(),
             fetches: Vec::new(),
+            backend: Backend::default(),
             connections: Vec::new(),
             ports_used: 0,
             posted: BTreeMap::new(),
@@ -263,6 +269,11 @@ impl Sim {
     /// Time since the world began.
     pub fn elapsed(&self) -> Duration {
         self.now - self.start
+    }
+
+    /// What the clocks of nodes that believe in the world's date show.
+    pub fn unix(&self) -> Duration {
+        UNIX_AT_START + self.elapsed()
     }
 
     /// Says which command shows this run again, for whoever sees it fail.

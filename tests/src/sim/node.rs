@@ -170,6 +170,14 @@ impl Node {
         self.config = Arc::new(config);
     }
 
+    /// Its operator adds a line to its settings, which it has not read yet.
+    pub(super) fn rewrite(&mut self, line: &str) {
+        self.plan = self.plan.clone().with(line);
+        let mut config = (*self.config).clone();
+        config.settings = settings(&self.plan, self.ip);
+        self.config = Arc::new(config);
+    }
+
     /// Which shard that runs has a socket at a port.
     pub(super) fn shard_at(&self, port: u16) -> Option<usize> {
         if !self.up {
@@ -198,6 +206,7 @@ fn config(plan: &Plan, ip: IpAddr) -> Config {
         addresses: vec![ip],
         tls: tls(),
         link_roots: Vec::new(),
+        hook_roots: Vec::new(),
         dtls: crypto::identity(plan.srtp, fnv1a(&[plan.name.as_bytes()])),
         crypto: crypto::node_provider(plan.srtp),
         pages: Pages::default(),

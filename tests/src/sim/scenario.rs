@@ -10,13 +10,13 @@ use std::time::Duration;
 use distributary_core::{Event, Limits};
 
 use super::random::Random;
-use super::{Network, Plan, Sim};
+use super::{Network, Plan, Sim, access};
 use crate::browser::Shape;
 use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 25] = [
+const SCENARIOS: [&str; 32] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -42,14 +42,27 @@ const SCENARIOS: [&str; 25] = [
     "anything",
     "patient_drain",
     "full_edge",
+    "links_with_keys",
+    "wrong_keys",
+    "key_comes",
+    "tokens",
+    "tokens_end",
+    "backend",
+    "backend_hangs",
 ];
 
 /// Name and course of those that only a simulation can play.
-const SIMULATED: [(&str, Course<Sim>); 4] = [
+const SIMULATED: [(&str, Course<Sim>); 10] = [
     ("slow_names", slow_names),
     ("session_limit", session_limit),
     ("no_socket_at_first", no_socket_at_first),
     ("anything", anything),
+    ("wrong_keys", wrong_keys),
+    ("key_comes", key_comes),
+    ("tokens", access::tokens),
+    ("tokens_end", access::tokens_end),
+    ("backend", access::backend),
+    ("backend_hangs", access::backend_hangs),
 ];
 
 /// The names of all scenarios.
@@ -190,4 +203,87 @@ fn anything(stage: &mut Stage<Sim>) {
         }
     }
     stage.pass(15_000);
+}
+
+fn key_comes(stage: &mut Stage<Sim>) {
+    let (origin, edge) = stage.pair();
+    stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    for node in [origin, edge] {
+        stage.world.rewrite(node.0, "cdn_auth_key=0123456789abcdef0123456789abcdef");
+        stage.pass(3_000);
+        stage.watches(&viewer);
+    }
+    stage.counts(edge, "connections_link", 1);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+    let ended = |event: &Event| matches!(event, Event::StreamEnded { .. });
+    assert!(!stage.world.events(edge).iter().any(ended), "it is the same stream");
+    stage.published(origin, "cd34");
+    stage.counts(edge, "streams_webrtc_in", 2);
+    let stranger = stage.publish(edge, "mine", Shape::audio_video());
+    stage.reaches(&stranger, "FAILED", "Only origins may publish on this edge");
+}
+
+fn wrong_keys(stage: &mut Stage<Sim>) {
+    let [one, two] = ["0123456789abcdef", "fedcba9876543210"].map(|half| half.repeat(2));
+    let line = |keys: &str| format!("cdn_auth_key={keys}\n");
+    let edge = stage.node_with("edge1", &[], &line(&one));
+    let origin = stage.node_with("origin", &["edge1"], &line(&two));
+    let publisher = stage.published(origin, "ab12");
+    stage.pass(3_000);
+    let needed = "signed with another key: cdn_auth_key must be the same on both nodes";
+    assert!(is_down(stage, origin, needed), "{:?}", stage.world.events(origin));
+    assert!(is_refused(stage, edge, needed), "{:?}", stage.world.events(edge));
+    let early = stage.play(edge, "ab12");
+    stage.reaches(&early, "FAILED", "Stream not found");
+    stage.world.rewrite(origin.0, &line(&one));
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    for (node, keys) in [
+        (edge, format!("{one},{two}")),
+        (origin, format!("{two},{one}")),
+        (edge, two.clone()),
+        (origin, two.clone()),
+    ] {
+        stage.world.rewrite(node.0, &line(&keys));
+        stage.watches(&viewer);
+        stage.sever(origin, edge);
+        stage.pass(2_000);
+        stage.watches(&viewer);
+    }
+    stage.saw(&viewer, &[&publisher]);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+    clock_is_wrong(stage, origin, edge);
+}
+
+/// A host that believes in another time cannot push from it, and hears why, until that is mended.
+fn clock_is_wrong(stage: &mut Stage<Sim>, origin: NodeId, edge: NodeId) {
+    stage.kill(origin);
+    stage.world.set_calendar(origin.0, Duration::from_secs(100));
+    stage.world.restart(origin);
+    stage.pass(5_000);
+    let needed = " s ahead of this node's, and 60 s are accepted";
+    assert!(is_down(stage, origin, needed), "{:?}", stage.world.events(origin));
+    assert!(is_refused(stage, edge, needed), "{:?}", stage.world.events(edge));
+    stage.kill(origin);
+    stage.world.set_calendar(origin.0, Duration::from_secs(55));
+    stage.world.restart(origin);
+    let publisher = stage.published(origin, "other");
+    // What came before the clock was wrong is over with its publisher, who stays away.
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "other");
+    stage.watches(&viewer);
+    stage.saw(&viewer, &[&publisher]);
+}
+
+fn is_down(stage: &Stage<Sim>, node: NodeId, needed: &str) -> bool {
+    let down = |event: &Event| matches!(event, Event::LinkDown { why, .. } if why.contains(needed));
+    stage.world.events(node).iter().any(down)
+}
+
+fn is_refused(stage: &Stage<Sim>, node: NodeId, needed: &str) -> bool {
+    let refused =
+        |event: &Event| matches!(event, Event::Refused { why, .. } if why.contains(needed));
+    stage.world.events(node).iter().any(refused)
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use distributary_core::{ConnId, Flow, Hangup, Input, Service};
 
+use super::backend::BACKEND;
 use super::node::{Slot, WS_PORT};
 use super::{Event, Network, RETRANSMIT, Sim, UNREACHABLE_AFTER};
 
@@ -28,6 +29,8 @@ pub(super) enum End {
     Page(usize),
     /// Somebody's HTTP request.
     Fetch(usize),
+    /// What the backend is asked.
+    Backend(usize),
     /// Nobody's any more.
     Gone,
 }
@@ -96,7 +99,8 @@ impl Sim {
         let from = SocketAddr::new(self.node_ip(node), 20_000 + self.ports_used % 10_000);
         self.note(format_args!("n{node}.{shard} dials {to} as {conn}"));
         let end = self.shard_end(node, shard, conn);
-        let answers = self.nodes.iter().any(|node| node.ip == to.ip() && !node.dark);
+        let answers = self.nodes.iter().any(|node| node.ip == to.ip() && !node.dark)
+            || to.ip() == BACKEND.ip();
         let cut = self.is_cut(from.ip(), to.ip()) || self.is_cut(to.ip(), from.ip());
         let reachable = answers && !cut;
         if let Some(connection) = reachable.then(|| self.dial(end, from, to)).flatten() {
@@ -119,6 +123,14 @@ impl Sim {
 
     /// Makes a connection, if somebody listens there.
     pub(super) fn dial(&mut self, dialer: End, from: SocketAddr, to: SocketAddr) -> Option<usize> {
+        if to == BACKEND {
+            let connection = self.connections.len();
+            let listener = self.backend.accept()?;
+            self.connections.push(Connection::new((dialer, from), (listener, to)));
+            self.note(format_args!("tcp {from} > the backend"));
+            self.tcp_send(connection, 0, Item::Up(None));
+            return Some(connection);
+        }
         let (node, service) = self
             .nodes
             .iter()
@@ -215,6 +227,7 @@ impl Sim {
             }
             End::Page(page) => self.tcp_deliver_page(page, flow, item, (connection, side)),
             End::Fetch(fetch) => self.tcp_deliver_fetch(fetch, item, (connection, side)),
+            End::Backend(index) => self.tcp_deliver_backend(index, item, (connection, side)),
             // The host is back from the dark and knows nothing of this.
             End::Shard { .. } => {
                 self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
@@ -293,7 +306,7 @@ impl Sim {
                 self.pump_shard(node, shard, conn);
             }
             Some(End::Page(page)) => self.pump_page(page),
-            Some(End::Shard { .. } | End::Fetch(_) | End::Gone) | None => {}
+            Some(End::Shard { .. } | End::Fetch(_) | End::Backend(_) | End::Gone) | None => {}
         }
     }
 
@@ -357,7 +370,7 @@ impl Sim {
     pub(super) fn host_of(&self, connection: usize, side: usize) -> Option<usize> {
         match self.connections.get(connection)?.ends.get(side)? {
             End::Shard { node, .. } => Some(*node),
-            End::Page(_) | End::Fetch(_) | End::Gone => None,
+            End::Page(_) | End::Fetch(_) | End::Backend(_) | End::Gone => None,
         }
     }
 

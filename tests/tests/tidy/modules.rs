@@ -8,7 +8,7 @@ use crate::source::{Source, at, sources};
 
 /// All that may be known, and is; whatever is below is known by what is above, and not the other
 /// way, but for the words. `stream`, `signal` and `media` know nothing of each other.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("id", &[]),
     ("limits", &[]),
@@ -17,13 +17,16 @@ const EDGES: [(&str, &[&str]); 19] = [
     // The workbench, which pieces that are measured stand on, too.
     ("tests", &[]),
     ("timers", &[]),
-    ("config", &["input", "limits", "pages"]),
+    ("token", &["limits"]),
+    ("wildcard", &[]),
+    ("config", &["input", "limits", "pages", "token", "wildcard"]),
     ("input", &["config", "id", "message"]),
-    ("message", &["id", "media", "signal", "stream"]),
+    ("message", &["id", "media", "signal", "stream", "token"]),
     ("output", &["id", "input", "message"]),
     ("outbox", &["clock", "config", "id", "message", "output", "rng"]),
     ("stream", &["clock", "config", "limits", "pages"]),
     ("signal", &["config", "limits"]),
+    ("dialer", &["id", "input", "outbox", "output", "stream"]),
     (
         "media",
         &[
@@ -31,16 +34,26 @@ const EDGES: [(&str, &[&str]); 19] = [
             "timers",
         ],
     ),
+    (
+        "access",
+        &[
+            "config", "dialer", "id", "input", "limits", "outbox", "output", "signal", "stream",
+            "timers", "token", "wildcard",
+        ],
+    ),
     ("bench", &["media", "signal", "tests"]),
     (
         "connections",
-        &["config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers"],
+        &[
+            "config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers",
+            "token",
+        ],
     ),
     (
         "cdn",
         &[
-            "config", "id", "input", "limits", "media", "message", "outbox", "output", "rng",
-            "signal", "stream", "timers",
+            "access", "config", "dialer", "id", "input", "limits", "media", "message", "outbox",
+            "output", "rng", "signal", "stream", "timers", "token",
         ],
     ),
     (

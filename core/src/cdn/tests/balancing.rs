@@ -243,3 +243,18 @@ fn named(site: &mut Site, host: &str) -> String {
     site.hear(ToNode::Asked { shard: ShardId::NODE, conn: ConnId::accepted(99), question });
     body(&site.responses.pop().unwrap())["server"].as_str().unwrap().to_owned()
 }
+
+#[test]
+fn an_edge_is_polled_with_the_token_that_all_nodes_have() {
+    for (own, expected) in [("admin.token=0123456789abcdef\n", Some(1)), ("", None)] {
+        let nodes = format!("<node id='1'><ip>{}</ip><ws>8080</ws></node>", edge(1));
+        let xml = format!("<loadbalancer>{nodes}</loadbalancer>");
+        let properties = format!("load_balancing_enabled=true\n{own}");
+        let mut site = Site::with(&properties, Some(&xml), Limits::default());
+        let admin_token = Some("Bearer 0123456789abcdef".to_owned());
+        let stat = "calls=0\n".to_owned();
+        site.edges.insert(edge(1), Edge { up: true, stat, admin_token, ..Edge::default() });
+        site.wait_ms(0);
+        assert_eq!(ask(&mut site, None), expected, "{own}");
+    }
+}

@@ -199,8 +199,18 @@ fn words_go_to_the_shards_that_they_are_for() {
     let mut node = Node::new(&bench.ctx());
     let session = SessionId { shard: ShardId(2), conn: ConnId::accepted(1) };
     let remote = ([10, 0, 0, 1], 40_000).into();
-    node.sessions
-        .insert(session, SessionEntry { ordinal: 0, remote, link: None, media: BTreeMap::new() });
+    let Ok(signal::Step::Establish { greeting, .. }) =
+        signal::Session::new(bench.now, &bench.config.limits).handle(
+            bench.now,
+            r#"{"message":"connection","data":[{}]}"#,
+            "",
+            None,
+            &bench.config.limits,
+        )
+    else {
+        panic!("a greeting")
+    };
+    node.handle(&mut bench.ctx(), ToNode::Established { session, remote, greeting });
     let requested = |request| ToNode::Requested { session, request: Box::new(request) };
     let ctx = &mut bench.ctx();
     node.handle(ctx, requested(Request::Publish(wish("P", "cam"))));

@@ -120,6 +120,7 @@ impl Stage {
                 let of = match media {
                     MediaSession::Publication(stream) => PeerUse::Publication(stream),
                     MediaSession::Play(play) => PeerUse::Play(play),
+                    MediaSession::Asked(_) => unreachable!("nobody is asked here"),
                 };
                 self.site.node.peers.iter().find(|(_, entry)| entry.of == of).map(|(peer, _)| *peer)
             });

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::super::admission::Network;
+use super::super::access::{Hook, Rule};
 use super::super::balancing::Mode;
+use super::super::capacity::Network;
 use super::super::keys::{Effect, KEYS};
+use super::super::secret::Secret;
 use super::*;
 use crate::input::Service;
 
+mod authentication;
 mod generated;
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
@@ -63,10 +66,11 @@ fn an_empty_file_gives_the_defaults() {
         udp_receive_bytes: 4 * 1024 * 1024,
         udp_send_bytes: 4 * 1024 * 1024,
         allow_domains: vec!["*".to_owned()],
+        access: Access::default(),
         publisher_grace: Duration::from_secs(5),
         link_grace: Duration::from_secs(90),
         play_wait: Duration::from_secs(1),
-        admission: Admission {
+        capacity: Capacity {
             viewers: None,
             sessions: None,
             bitrate_out: None,
@@ -79,6 +83,8 @@ fn an_empty_file_gives_the_defaults() {
         },
         cdn_require_tls: false,
         cdn_ca: None,
+        cdn_auth_keys: None,
+        cdn_role_strict: false,
         client_dir: None,
         tls_files: None,
     };
@@ -223,6 +229,14 @@ periodic_fir_request=True
 rtp_receive_buffer_size=8388608
 rtp_send_buffer_size=16777216
 allow_domains=*.A.com, !*.evil.com
+auth.publish=Hook
+auth.play=jwt
+auth.jwt.key=ABCDEF0123456789abcdef0123456789
+auth.hook.url=https://[2001:db8::5]:9000/rest/app/
+auth.hook.timeout=1
+auth.hook.on_error=Allow
+auth.hook.ca=hook.pem
+admin.token=0123456789-._~aB
 publisher.grace=0
 link.grace=1
 play.wait=86400000
@@ -269,10 +283,25 @@ fn every_working_key_reaches_its_field() {
         udp_receive_bytes: 8 * 1024 * 1024,
         udp_send_bytes: 16 * 1024 * 1024,
         allow_domains: vec!["*.a.com".to_owned(), "!*.evil.com".to_owned()],
+        access: Access {
+            publish: Rule::Hook,
+            play: Rule::Jwt,
+            jwt_keys: Some(TokenKeys::new(b"ABCDEF0123456789abcdef0123456789", None)),
+            hook: Some(Hook {
+                secure: true,
+                host: "2001:db8::5".to_owned(),
+                port: 9000,
+                path: "/rest/app".to_owned(),
+                timeout: Duration::from_millis(1),
+                allow_on_error: true,
+                ca: Some("hook.pem".into()),
+            }),
+            admin_token: Some(Secret::new("0123456789-._~aB")),
+        },
         publisher_grace: Duration::ZERO,
         link_grace: Duration::from_millis(1),
         play_wait: Duration::from_secs(86_400),
-        admission: Admission {
+        capacity: Capacity {
             viewers: Some(500),
             sessions: Some(1_000),
             bitrate_out: Some(900_000_000),
@@ -287,6 +316,7 @@ fn every_working_key_reaches_its_field() {
         cdn_ca: Some("/etc/ca.pem".into()),
         client_dir: Some("C:\\pages".into()),
         tls_files: Some(("cert.pem".into(), "key.pem".into())),
+        ..Settings::default()
     };
     assert_eq!(settings(EVERY_KEY), expected);
 }
@@ -345,7 +375,12 @@ fn values_that_do_not_parse_are_refused() {
         ("allow_domains", "a.com:8888", HOSTS),
         ("allow_domains", "!", HOSTS),
         ("allow_domains", "жж", HOSTS),
+        ("auth.publish", "closed", "open, jwt or hook"),
+        ("auth.play", "no", "open, jwt or hook"),
+        ("auth.hook.timeout", "0", "a number of milliseconds from 1 to 86400000"),
+        ("auth.hook.on_error", "fail", "refuse or allow"),
         ("cdn_ca", "a\0b", "a path"),
+        ("cdn_role_strict", "strict", FLAG),
     ] {
         let error = parse(&format!("# a comment\n{key}={value}")).expect_err(key);
         assert_eq!((error.file, error.line), ("flashphoner.properties", 2), "{key}");

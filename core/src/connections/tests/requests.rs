@@ -115,6 +115,49 @@ fn statistics_are_told() {
 }
 
 #[test]
+fn statistics_are_the_operators_where_there_is_a_token() {
+    let mut server = Server::with("admin.token=0123456789abcdef", |_| {});
+    for (target, fields, expected) in [
+        ("/?action=stat", "", "401"),
+        ("/?action=stat&token=0123456789abcdeF", "", "401"),
+        ("/?action=stat&token=0123456789abcdef", "", "200"),
+        ("/?action=stat", "Authorization: Bearer 0123456789abcdef\r\n", "200"),
+        ("/?action=server_list", "", "200"),
+    ] {
+        let conn = server.connect_on([192, 0, 2, 1]);
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let response = server.ask(conn, &request);
+        assert_eq!(status(&response), expected, "{target} {fields}");
+        let challenge = (expected == "401").then_some("Bearer");
+        assert_eq!(header(&response, "www-authenticate"), challenge, "{target} {fields}");
+        assert!(!response.contains("0123456789abcdef"), "{response}");
+    }
+    assert_eq!(status(&server.get("/?action=stat")), "200", "over loopback");
+}
+
+#[test]
+fn pages_that_may_not_connect_may_not_read_either() {
+    let asked = |properties: &str, origin: &str| {
+        let mut server = Server::with(properties, |_| {});
+        let conn = server.connect();
+        let origin = format!("Host: x\r\n{origin}\r\n");
+        let response = server.ask(conn, &format!("GET /?action=server_list HTTP/1.1\r\n{origin}"));
+        assert_eq!(status(&response), "200", "the balancer is everybody's");
+        let header = |name| header(&response, name).map(str::to_owned);
+        (header("access-control-allow-origin"), header("vary"))
+    };
+    let (all, varies) = (Some("*".to_owned()), Some("Origin".to_owned()));
+    assert_eq!(asked("", "Origin: https://any.org\r\n"), (all.clone(), None));
+    assert_eq!(asked("allow_domains=", ""), (all, None));
+    let some = "allow_domains=*.a.com";
+    let own = Some("https://www.a.com:8888".to_owned());
+    assert_eq!(asked(some, "Origin: https://www.a.com:8888\r\n"), (own, varies.clone()));
+    for origin in ["Origin: https://evil.com\r\n", "Origin: null\r\n", ""] {
+        assert_eq!(asked(some, origin), (None, varies.clone()), "{origin}");
+    }
+}
+
+#[test]
 fn requests_sent_ahead_are_answered_in_turn() {
     let mut server = Server::new();
     let conn = server.connect();

@@ -49,7 +49,7 @@ fn field() -> impl Strategy<Value = Option<Value>> {
         1 => Just(Some(json!(long(SHORT + 1)))),
         1 => any::<i64>().prop_map(|number| Some(json!(number))),
         1 => any::<i16>().prop_map(|number| Some(json!(f64::from(number) / 4.0))),
-        1 => select(vec![json!(null), json!(true), json!(["a"]), json!({ "a": "b" })])
+        1 => select(vec![json!(null), json!(true), json!(["a"]), json!({ "a": "b" }), json!({ "token": "a" })])
             .prop_map(Some),
         2 => Just(None),
     ]
@@ -85,6 +85,8 @@ fn meant(name: &str, fields: &[(&str, Need)], data: &Value) -> Result<Request, R
         name: word("name"),
         provider: word("mediaProvider"),
         sdp: word("sdp"),
+        token: token(data),
+        fields: all_but_the_offer(data),
     };
     Ok(match name {
         "publishStream" => Request::Publish(stream()),
@@ -99,6 +101,12 @@ fn meant(name: &str, fields: &[(&str, Need)], data: &Value) -> Result<Request, R
         "snapshot" => Request::Snapshot { media_session },
         _ => Request::Data { operation: data.get("operationId").cloned().unwrap_or_default() },
     })
+}
+
+/// What stands where a token does.
+fn token(data: &Value) -> Option<Secret> {
+    let token = data.get("custom")?.get("token")?.as_str()?;
+    (!token.is_empty()).then(|| Secret::new(token))
 }
 
 fn field_name(field: &str) -> &'static str {

@@ -40,7 +40,7 @@ fn the_browsers_own_messages_are_understood() {
 fn every_request_has_its_fields() {
     let data = json!({
         "mediaSessionId": "P", "name": "cam 1", "mediaProvider": "WebRTC", "sdp": "v=0",
-        "bitrate": "0", "constraints": { "video": true }, "custom": [1], "type": "data",
+        "bitrate": "0", "constraints": { "video": true }, "custom": { "token": "t" }, "type": "data",
         "payload": { "count": 23 }, "operationId": "op", "whatever": null,
     });
     let stream = StreamRequest {
@@ -48,6 +48,8 @@ fn every_request_has_its_fields() {
         name: "cam 1".into(),
         provider: "WebRTC".into(),
         sdp: "v=0".into(),
+        token: Some(Secret::new("t")),
+        fields: all_but_the_offer(&data),
     };
     let media_session = || "P".to_owned();
     for (name, expected) in [
@@ -251,5 +253,35 @@ fn replies_are_read_as_a_page_reads_them() {
     assert_eq!(reply::parse(&frame), Some(Reply::Status { media_session, status, info }));
     for frame in ["", "[]", "{}", r#"{"message":"ping"}"#, r#"{"message":1,"data":[]}"#] {
         assert_eq!(reply::parse(frame), None, "{frame}");
+    }
+}
+
+#[test]
+fn a_token_is_a_text_in_custom() {
+    let limits = Limits { token_bytes_max: 8, ..Limits::default() };
+    let greeting = |custom: Value| {
+        let text = json!({ "message": "connection", "data": [{ "custom": custom }] }).to_string();
+        parse(&text, &limits).map(|incoming| match incoming {
+            Incoming::Connection(greeting) => greeting.token,
+            other => panic!("{other:?}"),
+        })
+    };
+    for custom in [json!(null), json!("t"), json!(["t"]), json!({}), json!({ "token": "" })] {
+        assert_eq!(greeting(custom), Ok(None));
+    }
+    assert_eq!(greeting(json!({ "token": 7 })), Ok(None));
+    assert_eq!(greeting(json!({ "token": "12345678" })), Ok(Some(Secret::new("12345678"))));
+    let long = greeting(json!({ "token": "123456789" })).unwrap_err();
+    assert_eq!(long.to_string(), "connection: custom.token is longer than 8 bytes");
+}
+
+#[test]
+fn tokens_are_not_shown() {
+    let limits = Limits::default();
+    for message in ["connection", "publishStream", "playStream"] {
+        let data = json!([{ "mediaSessionId": "P", "custom": { "token": "hush" } }]);
+        let text = json!({ "message": message, "data": data }).to_string();
+        let shown = format!("{:?}", parse(&text, &limits).unwrap());
+        assert!(shown.contains("Secret(..)") && !shown.contains("hush"), "{shown}");
     }
 }

@@ -102,11 +102,17 @@ fn what_a_link_says_is_what_a_page_says() {
         name: "cam \u{1f600}".into(),
         provider: "WebRTC".into(),
         sdp: "v=0\r\n".into(),
+        ..StreamRequest::default()
     };
     let text = publish_stream(&stream, true, false);
     assert_eq!(value(&text)["data"][0]["hasAudio"], true);
     assert_eq!(value(&text)["data"][0]["hasVideo"], false);
-    assert_eq!(parse(&text, &limits), Ok(Incoming::Request(Request::Publish(stream))));
+    let fields = Fields(value(&text)["data"][0].as_object().unwrap().clone());
+    let Ok(Incoming::Request(Request::Publish(read))) = parse(&text, &limits) else {
+        panic!("{text}")
+    };
+    assert_eq!(StreamRequest { fields: Fields::default(), ..read.clone() }, stream);
+    assert_eq!(read.fields.0.get("name"), fields.0.get("name"));
     let stop = un_publish_stream("P", "cam");
     assert_eq!(value(&stop)["data"][0]["name"], "cam");
     let expected = Request::Unpublish { media_session: "P".into(), name: "cam".into() };

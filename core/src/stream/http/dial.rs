@@ -1,4 +1,4 @@
-//! The two requests that a node sends itself, and their answers.
+//! The requests that a node sends itself, and their answers.
 
 use std::fmt::Write;
 
@@ -6,18 +6,28 @@ use data_encoding::BASE64;
 use httparse::Status;
 use tungstenite::handshake::derive_accept_key;
 
+use crate::config::Secret;
+
 use super::super::pipe::ByteQueue;
 use super::super::{Bounds, StreamFault};
 use super::body::{Body, Framing};
 use super::head::{self, FIELDS_MAX, HeadEnd};
 
-/// The request that opens a WebSocket (RFC 6455, section 4.1).
+/// How much of a far side's reason is kept.
+const REASON_CHARS_MAX: usize = 300;
+
+/// The request that opens a WebSocket (RFC 6455, section 4.1), with a token if there is one
+/// (RFC 6750, section 2.1).
 pub(in super::super) fn upgrade_head(
     host: &str,
     path: &str,
     key: [u8; 16],
+    token: Option<&str>,
 ) -> Result<String, StreamFault> {
-    let mut head = request_head(host, path)?;
+    let mut head = request_head("GET", host, path)?;
+    if let Some(token) = token {
+        write!(head, "Authorization: Bearer {token}\r\n").expect("a string takes everything");
+    }
     write!(
         head,
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -28,19 +38,67 @@ pub(in super::super) fn upgrade_head(
     Ok(head)
 }
 
-/// The request for one document, after which the connection ends.
-pub(in super::super) fn get_head(host: &str, target: &str) -> Result<String, StreamFault> {
-    let mut head = request_head(host, target)?;
-    head.push_str("Connection: close\r\n\r\n");
-    Ok(head)
+/// One request of ours, after whose answer the connection ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Outbound {
+    /// Path and query.
+    target: String,
+    /// What shows that we may ask (RFC 6750, section 2.1).
+    bearer: Option<Secret>,
+    /// What is posted; without it this is a GET. Others' tokens may be in it.
+    json: Option<Secret>,
 }
 
-fn request_head(host: &str, target: &str) -> Result<String, StreamFault> {
-    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if host.is_empty() || !visible(host) || !target.starts_with('/') || !visible(target) {
+impl Outbound {
+    /// Asks for a document.
+    pub(crate) fn get(target: &str) -> Self {
+        Self { target: target.to_owned(), bearer: None, json: None }
+    }
+
+    /// Posts a JSON document.
+    pub(crate) fn post(target: &str, json: String) -> Self {
+        Self { json: Some(Secret::new(json)), ..Self::get(target) }
+    }
+
+    /// The same with a token that shows that we may ask.
+    #[must_use]
+    pub(crate) fn with_bearer(mut self, token: Option<Secret>) -> Self {
+        self.bearer = token;
+        self
+    }
+
+    /// The request as it goes out.
+    pub(in super::super) fn text(&self, host: &str) -> Result<String, StreamFault> {
+        let method = if self.json.is_some() { "POST" } else { "GET" };
+        let mut text = request_head(method, host, &self.target)?;
+        let body = self.json.as_ref().map_or("", Secret::reveal);
+        if let Some(bearer) = &self.bearer {
+            if !is_visible(bearer.reveal()) {
+                return Err(StreamFault::Destination);
+            }
+            text.push_str(&format!("Authorization: Bearer {}\r\n", bearer.reveal()));
+        }
+        if self.json.is_some() {
+            let length = body.len();
+            text.push_str(&format!(
+                "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+            ));
+        }
+        text.push_str("Connection: close\r\n\r\n");
+        text.push_str(body);
+        Ok(text)
+    }
+}
+
+fn request_head(method: &str, host: &str, target: &str) -> Result<String, StreamFault> {
+    if host.is_empty() || !is_visible(host) || !target.starts_with('/') || !is_visible(target) {
         return Err(StreamFault::Destination);
     }
-    Ok(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n"))
+    Ok(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n"))
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// An answer that is being waited for.
@@ -75,7 +133,7 @@ impl Awaited {
         Self { accept: Some(accept), ..Self::document() }
     }
 
-    /// Waits for the answer to [`get_head`].
+    /// Waits for the answer to an [`Outbound`].
     pub(in super::super) fn document() -> Self {
         Self {
             accept: None,
@@ -158,6 +216,7 @@ impl Start {
             (101, Some(accept)) => check_opened(headers, accept).map(|()| Some(Self::Opened)),
             (101, None) => Err(StreamFault::Answer("an upgrade that nobody asked for")),
             (100..=199, _) => Ok(None),
+            (401, Some(_)) => Err(StreamFault::Unauthorized(told_reason(headers))),
             (status, Some(_)) => Err(StreamFault::UpgradeRefused(status)),
             (status, None) => {
                 let framing = match (status, head::framing(headers, version == 1)?) {
@@ -168,6 +227,15 @@ impl Start {
             }
         }
     }
+}
+
+/// What the far side has against our token (RFC 6750, section 3), as far as it can be shown.
+fn told_reason(headers: &[httparse::Header<'_>]) -> String {
+    let told = head::values(headers, "www-authenticate").next().unwrap_or_default();
+    let told = String::from_utf8_lossy(told);
+    let reason = told.split_once("error_description=\"").map(|(_, rest)| rest);
+    let reason = reason.and_then(|rest| rest.split('"').next()).unwrap_or("it does not say why");
+    reason.chars().filter(|c| matches!(c, ' '..='~')).take(REASON_CHARS_MAX).collect()
 }
 
 /// The checks of RFC 6455, section 4.1, on the answer to an upgrade.

@@ -42,6 +42,13 @@ impl Response {
         Self { status, ..Self::ok("text/plain; charset=utf-8", format!("{text}\n").into_bytes()) }
     }
 
+    /// 401: the token that came is refused, for this reason (RFC 6750, section 3). A reason with
+    /// quotation marks or backslashes would be misread.
+    pub(crate) fn unauthorized(reason: &str) -> Self {
+        let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
+        Self::error(401, reason).with_header("WWW-Authenticate", &challenge)
+    }
+
     /// 404.
     pub(crate) fn not_found() -> Self {
         Self::error(404, "Nothing is here.")
@@ -97,6 +104,7 @@ impl Response {
             StreamFault::Backlog
             | StreamFault::Destination
             | StreamFault::UpgradeRefused(_)
+            | StreamFault::Unauthorized(_)
             | StreamFault::Answer(_)
             | StreamFault::Truncated
             | StreamFault::MessageTooLarge
@@ -183,6 +191,7 @@ fn reason(status: u16) -> &'static str {
         302 => "Found",
         304 => "Not Modified",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

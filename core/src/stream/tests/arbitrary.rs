@@ -49,7 +49,7 @@ fn heard(
 }
 
 fn dialed() -> Connection {
-    Connection::dial_get(None, "x", "/", clock(), &limits()).unwrap()
+    Connection::dial_request(None, "x", &Outbound::get("/"), clock(), &limits()).unwrap()
 }
 
 /// What came over TLS, sent by a peer that has to speak it.

@@ -1,5 +1,6 @@
 use super::super::http::Method;
 use super::*;
+use crate::config::Secret;
 use crate::pages::Pages;
 
 fn request(head: bool, if_none_match: Option<&str>) -> Request {
@@ -239,8 +240,14 @@ fn a_far_side_that_asks_first_is_told_to_go_on() {
 }
 
 fn answered(answer: &[u8], then_eof: bool) -> (Vec<Incoming>, Result<(), StreamFault>) {
-    let mut connection =
-        Connection::dial_get(None, "edge:8080", "/?action=stat", clock(), &limits()).unwrap();
+    let mut connection = Connection::dial_request(
+        None,
+        "edge:8080",
+        &Outbound::get("/?action=stat"),
+        clock(),
+        &limits(),
+    )
+    .unwrap();
     assert_eq!(
         utf8(sent(&mut connection)),
         "GET /?action=stat HTTP/1.1\r\nHost: edge:8080\r\nConnection: close\r\n\r\n"
@@ -275,7 +282,26 @@ fn a_document_is_fetched() {
 #[test]
 fn only_what_can_stand_in_a_request_is_dialed() {
     for (host, path) in [("", "/"), ("a b", "/"), ("a\r\nb", "/"), ("a", "x"), ("a", "/\r\n")] {
-        let refused = Connection::dial_get(None, host, path, clock(), &limits()).err();
+        let refused =
+            Connection::dial_request(None, host, &Outbound::get(path), clock(), &limits()).err();
         assert_eq!(refused, Some(StreamFault::Destination), "{host} {path}");
     }
+}
+
+#[test]
+fn a_document_is_posted_and_read_at_the_other_end() {
+    let posted = Outbound::post("/publishStream", r#"{"name":"ä"}"#.to_owned());
+    let posted = posted.with_bearer(Some(Secret::new("abc.def")));
+    assert!(!format!("{posted:?}").contains("abc") && !format!("{posted:?}").contains('ä'));
+    let mut near = Connection::dial_request(None, "backend", &posted, clock(), &limits()).unwrap();
+    let mut incoming = VecDeque::new();
+    server().receive(&sent(&mut near), &mut incoming).unwrap();
+    let Some(Incoming::Request(request)) = incoming.pop_front() else { panic!("{incoming:?}") };
+    assert_eq!((request.method, &*request.path), (Method::Post, "/publishStream"));
+    assert_eq!(request.header("authorization"), Some("Bearer abc.def"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.body, r#"{"name":"ä"}"#.as_bytes());
+    let forged = Outbound::get("/").with_bearer(Some(Secret::new("a\r\nHost: b")));
+    let refused = Connection::dial_request(None, "backend", &forged, clock(), &limits()).err();
+    assert_eq!(refused, Some(StreamFault::Destination));
 }

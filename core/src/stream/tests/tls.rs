@@ -37,6 +37,7 @@ pub(super) fn tls_dial(
         "edge.example:8443",
         "/websocket",
         [7; 16],
+        None,
         clock,
         &limits(),
     )
@@ -173,8 +174,13 @@ fn a_document_over_tls_is_whole_or_refused() {
     for orderly in [true, false] {
         let config = client_config(&identity.chain, None, today()).unwrap();
         let name = ServerName::try_from("edge.example").unwrap();
-        let dialed =
-            Connection::dial_get(Some((config, name)), "edge.example", "/", today(), &limits());
+        let dialed = Connection::dial_request(
+            Some((config, name)),
+            "edge.example",
+            &Outbound::get("/"),
+            today(),
+            &limits(),
+        );
         let (mut near, mut far) = (dialed.unwrap(), tls_server(&identity));
         let mut near_owner = Owner::default();
         let mut far_heard = VecDeque::new();
@@ -219,7 +225,8 @@ fn who_was_here_before_needs_no_certificate_again() {
     let name = ServerName::try_from("edge.example").unwrap();
     let handshake_bytes = || {
         let tls = Some((Arc::clone(&dialing), name.clone()));
-        let mut near = Connection::dial_get(tls, "x", "/", today(), &limits()).unwrap();
+        let mut near =
+            Connection::dial_request(tls, "x", &Outbound::get("/"), today(), &limits()).unwrap();
         let tls = Some(Arc::clone(&accepting));
         let mut far = Connection::accept(tls, today(), &limits()).unwrap();
         let mut owner = Owner::default();

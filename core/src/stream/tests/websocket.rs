@@ -119,6 +119,7 @@ fn we_can_dial_tungstenite() {
             "edge:8080",
             "/websocket",
             [7; 16],
+            None,
             clock(),
             &limits(),
         )
@@ -146,19 +147,42 @@ fn we_can_dial_tungstenite() {
 }
 
 #[test]
+fn a_token_goes_along_with_the_upgrade() {
+    let dial = |token| {
+        let key = *b"the sample nonce";
+        let dialed = Connection::dial_websocket(None, "x", "/", key, token, clock(), &limits());
+        String::from_utf8(dialed.unwrap().outgoing().to_vec()).unwrap()
+    };
+    assert!(dial(Some("a.b.c")).contains("\r\nAuthorization: Bearer a.b.c\r\n"));
+    assert!(!dial(None).contains("Authorization"));
+}
+
+#[test]
 fn a_wrong_answer_to_our_upgrade_is_a_fault() {
     let good = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let answer = |answer: &str| {
         let key = *b"the sample nonce";
         let mut connection =
-            Connection::dial_websocket(None, "x", "/", key, clock(), &limits()).unwrap();
+            Connection::dial_websocket(None, "x", "/", key, None, clock(), &limits()).unwrap();
         let mut incoming = VecDeque::new();
         connection.receive(answer.as_bytes(), &mut incoming).map(|()| incoming)
     };
     assert_eq!(answer(good), Ok(VecDeque::from([Incoming::Opened])));
     let refused = answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(refused, Err(StreamFault::UpgradeRefused(403)));
+    let long = "x".repeat(310);
+    for (field, reason) in [
+        ("Bearer error=\"invalid_token\", error_description=\"too old\"", "too old"),
+        ("Basic realm=\"x\"", "it does not say why"),
+        ("error_description=\"cut off", "cut off"),
+        ("error_description=\"\u{e4}\tb", "b"),
+        (&*format!("error_description=\"{long}\""), &long[..300]),
+    ] {
+        let head = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: ";
+        let refused = answer(&format!("{head}{field}\r\n\r\n"));
+        assert_eq!(refused, Err(StreamFault::Unauthorized(reason.to_owned())), "{field}");
+    }
     for (from, to) in [
         ("s3pP", "S3pP"),
         ("Upgrade: websocket", "Upgrade: h2c"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cast::Actor;
 use super::deeds::Whom;
-use super::{STORM_ENDS, Storm};
+use super::{CLOCKS_APART, STORM_ENDS, Storm, has_keys};
 use crate::browser::{Codec, Shape};
 use crate::sim::{MEDIA_PORT, Names, Network};
 
@@ -211,6 +211,7 @@ impl Storm {
         if self.random.chance(300) {
             let day = Duration::from_secs(24 * 3600);
             let off = self.random.span(10 * day);
+            let off = if has_keys(self.sim.seed()) { off.min(CLOCKS_APART) } else { off };
             self.sim.set_calendar(node, off);
         }
         self.later(2_500, Relief::Start(node));

@@ -74,6 +74,16 @@ const LEAVING: Duration = Duration::from_secs(3);
 /// Time between two looks at everything.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// Some have a key; rivals publish on edges all the same.
+const KEY: &str = "cdn_auth_key=0123456789abcdef0123456789abcdef\ncdn_role_strict=false";
+/// By how much clocks may be wrong where links go by them.
+const CLOCKS_APART: Duration = Duration::from_secs(55);
+
+/// Whether the nodes of a seed's storm share a key.
+const fn has_keys(seed: u64) -> bool {
+    seed.is_multiple_of(3)
+}
+
 /// A run.
 struct Storm {
     sim: Sim,
@@ -151,6 +161,7 @@ impl Storm {
             let edges: Vec<&str> = edges.iter().map(String::as_str).collect();
             let shards = 1 + u16::try_from(random.below(4)).unwrap_or_default();
             let plan = Plan { srtp, ..Plan::new(&format!("n{node}")) };
+            let plan = if has_keys(seed) { plan.with(KEY) } else { plan };
             sim.add_node(
                 plan.shards(shards)
                     .edges(&edges)

@@ -90,4 +90,20 @@ proptest! {
         };
         prop_assert_eq!(parse(&text), Ok((expected, vec![])));
     }
+
+    #[test]
+    fn keys_that_nodes_share_are_read(
+        keys in prop::collection::vec("[0-9A-Za-z+/_.~-]{32,256}", 1..=2),
+        strict: bool,
+    ) {
+        let written = keys.join(" , ");
+        let text = format!("cdn_auth_key={written}\ncdn_role_strict={strict}\n");
+        let other = keys.get(1).map(|key| key.as_bytes());
+        let expected = Settings {
+            cdn_auth_keys: Some(TokenKeys::new(keys[0].as_bytes(), other)),
+            cdn_role_strict: strict,
+            ..Settings::default()
+        };
+        prop_assert_eq!(parse(&text), Ok((expected, vec![])));
+    }
 }

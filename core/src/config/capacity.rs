@@ -13,7 +13,7 @@ const BITRATE_MAX: u64 = 1_000_000_000_000;
 
 /// What a node lets in.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Admission {
+pub struct Capacity {
     /// `limit.viewers`: viewers at once; `None`: as many as the tables hold.
     pub viewers: Option<u64>,
     /// `limit.sessions`: signaling sessions at once, links aside; `None`: as many as the tables
@@ -74,7 +74,7 @@ impl Network {
     }
 }
 
-impl Admission {
+impl Capacity {
     /// Whether an address is let alone.
     pub fn exempts(&self, address: IpAddr) -> bool {
         self.exempt.iter().any(|network| network.contains(address))
@@ -82,10 +82,10 @@ impl Admission {
 }
 
 /// Reads what the keys say.
-pub(super) fn read(values: &Values) -> Result<Admission, SettingsError> {
+pub(super) fn read(values: &Values) -> Result<Capacity, SettingsError> {
     let cpu_percent = most(&values.get("limit.cpu"), 100)?;
     let rate = |name: &'static str| values.get(name).number(1..=COUNT_MAX);
-    Ok(Admission {
+    Ok(Capacity {
         viewers: most(&values.get("limit.viewers"), COUNT_MAX)?,
         sessions: most(&values.get("limit.sessions"), COUNT_MAX)?,
         bitrate_out: most(&values.get("limit.bitrate_out"), BITRATE_MAX)?,
@@ -117,32 +117,32 @@ mod tests {
     use super::*;
     use crate::config::{Settings, SettingsFiles};
 
-    fn parse(properties: &str) -> Result<Admission, String> {
+    fn parse(properties: &str) -> Result<Capacity, String> {
         let files = SettingsFiles { properties, balancing: None };
         let settings = Settings::parse(files, &[]).map_err(|error| error.to_string())?;
-        Ok(settings.0.admission)
+        Ok(settings.0.capacity)
     }
 
     #[test]
     fn what_is_not_written_has_no_limit_but_for_a_single_address() {
-        let admission = parse("").unwrap();
+        let capacity = parse("").unwrap();
         let none = (None, None, None, None);
-        let Admission { viewers, sessions, bitrate_out, cpu_percent, .. } = admission;
+        let Capacity { viewers, sessions, bitrate_out, cpu_percent, .. } = capacity;
         assert_eq!((viewers, sessions, bitrate_out, cpu_percent.map(u64::from)), none);
-        assert!(admission.exempts("127.8.8.8".parse().unwrap()));
-        assert!(admission.exempts("::1".parse().unwrap()));
-        assert!(admission.exempts("::ffff:127.0.0.1".parse().unwrap()));
-        assert!(!admission.exempts("192.0.2.1".parse().unwrap()));
+        assert!(capacity.exempts("127.8.8.8".parse().unwrap()));
+        assert!(capacity.exempts("::1".parse().unwrap()));
+        assert!(capacity.exempts("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(!capacity.exempts("192.0.2.1".parse().unwrap()));
     }
 
     #[test]
     fn values_are_checked_and_the_error_says_what_was_expected() {
-        let admission = parse("limit.viewers=500\nlimit.cpu=90\naddress.exempt=10.0.0.0/8,::/0");
-        let admission = admission.unwrap();
-        assert_eq!((admission.viewers, admission.cpu_percent), (Some(500), Some(90)));
-        assert!(admission.exempts("10.255.0.1".parse().unwrap()));
-        assert!(admission.exempts("2001:db8::1".parse().unwrap()));
-        assert!(!admission.exempts("11.0.0.1".parse().unwrap()));
+        let capacity = parse("limit.viewers=500\nlimit.cpu=90\naddress.exempt=10.0.0.0/8,::/0");
+        let capacity = capacity.unwrap();
+        assert_eq!((capacity.viewers, capacity.cpu_percent), (Some(500), Some(90)));
+        assert!(capacity.exempts("10.255.0.1".parse().unwrap()));
+        assert!(capacity.exempts("2001:db8::1".parse().unwrap()));
+        assert!(!capacity.exempts("11.0.0.1".parse().unwrap()));
         for (text, expected) in [
             ("limit.cpu=101", "from 1 to 100"),
             ("limit.viewers=0", "from 1 to"),

@@ -1,4 +1,4 @@
-//! Getting a connection to another node: name, addresses, TCP, and what is spoken over it.
+//! Getting a connection to another host: name, addresses, TCP, and what is spoken over it.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +10,7 @@ use crate::id::{ConnId, LookupId};
 use crate::input::Hangup;
 use crate::outbox::Ctx;
 use crate::output::{Linger, Output};
+use crate::stream::http::Outbound;
 use crate::stream::{Connection, Incoming};
 
 /// Where to and how.
@@ -23,11 +24,11 @@ pub(crate) struct Target {
 }
 
 /// What the connection is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     WebSocket,
-    /// One GET of this path and query.
-    Get(&'static str),
+    /// This one request.
+    Ask(Outbound),
 }
 
 impl Target {
@@ -52,8 +53,8 @@ enum State {
     Open { conn: ConnId, stream: Box<Connection> },
 }
 
-/// Numbers for connections and look-ups, each used once. Links and polls count by twos, so that
-/// they need not share a counter.
+/// Numbers for connections and look-ups, each used once. Links, polls and hooks each count in
+/// their own steps of three, so that they need not share a counter.
 #[derive(Debug)]
 pub(crate) struct Numbers {
     conns: u64,
@@ -69,13 +70,17 @@ impl Numbers {
         Self { conns: 1, lookups: 1 }
     }
 
+    pub(crate) const fn hooks() -> Self {
+        Self { conns: 2, lookups: 2 }
+    }
+
     fn conn(&mut self) -> ConnId {
-        self.conns += 2;
+        self.conns += 3;
         ConnId::dialed(self.conns)
     }
 
     fn lookup(&mut self) -> LookupId {
-        self.lookups += 2;
+        self.lookups += 3;
         LookupId(self.lookups)
     }
 }
@@ -197,10 +202,16 @@ impl Dialer {
             Purpose::WebSocket => {
                 let key = ctx.rng.bytes();
                 let clock = ctx.clock.clone();
-                Connection::dial_websocket(tls, &authority, "/", key, clock, limits)
+                // Made for this dial alone, with the keys of now.
+                let token = ctx.config.settings.cdn_auth_keys.as_ref().map(|keys| {
+                    let nonce = ctx.rng.uuid();
+                    keys.sign_link(&ctx.config.node, &authority, nonce, clock.unix(), limits)
+                });
+                let token = token.as_deref();
+                Connection::dial_websocket(tls, &authority, "/", key, token, clock, limits)
             }
-            Purpose::Get(path) => {
-                Connection::dial_get(tls, &authority, path, ctx.clock.clone(), limits)
+            Purpose::Ask(request) => {
+                Connection::dial_request(tls, &authority, request, ctx.clock.clone(), limits)
             }
         };
         let stream = stream.map_err(|fault| fault.to_string())?;
@@ -232,7 +243,7 @@ impl Dialer {
         incoming: &mut VecDeque<Incoming>,
     ) -> Result<(), String> {
         let why = match cause {
-            Hangup::Eof => "the node closed the connection",
+            Hangup::Eof => "it closed the connection",
             Hangup::Reset => "the connection broke",
             Hangup::Refused => "nobody listens there",
             Hangup::Unreachable => "there is no way there",

@@ -1,0 +1,92 @@
+//! Who may ask what not everybody is to know.
+
+use crate::config::Access;
+use crate::input::Flow;
+use crate::stream::http::Request;
+
+use super::sources;
+
+/// Whether a request may see, or change, what is the operator's alone.
+///
+/// It may where no `admin.token` is set, where it has the token, and where it comes over loopback,
+/// for whoever is on this host can read the settings too.
+pub(crate) fn may_administer(access: &Access, flow: Flow, request: &Request) -> bool {
+    let Some(token) = &access.admin_token else { return true };
+    let over_loopback =
+        [flow.local, flow.remote].iter().any(|end| end.ip().to_canonical().is_loopback());
+    over_loopback || sources::of_request(request).any(|shown| token.is(shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use crate::stream::http::Method;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn access(token: Option<&str>) -> Access {
+        Access { admin_token: token.map(Secret::new), ..Access::default() }
+    }
+
+    fn flow(local: &str, remote: &str) -> Flow {
+        Flow { local: local.parse().unwrap(), remote: remote.parse().unwrap() }
+    }
+
+    fn request(header: Option<&str>, query: Option<&str>) -> Request {
+        let pairs = |name: &str, value: Option<&str>| {
+            value.map(|value| (name.to_owned(), value.to_owned())).into_iter().collect()
+        };
+        Request {
+            method: Method::Get,
+            head: false,
+            path: "/".to_owned(),
+            query_text: String::new(),
+            query: pairs("token", query),
+            headers: pairs("authorization", header),
+            body: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn whoever_comes_from_afar_needs_the_token_where_one_is_set() {
+        let afar = flow("192.0.2.1:8081", "198.51.100.7:999");
+        let bearer = format!("bearer {TOKEN}");
+        for (header, query, expected) in [
+            (None, None, false),
+            (Some(&*bearer), None, true),
+            (None, Some(TOKEN), true),
+            (Some("Bearer wrong"), Some(TOKEN), true),
+            (Some(&*bearer), Some("wrong"), true),
+            (Some("Bearer wrong"), None, false),
+            (Some(TOKEN), None, false),
+            (Some("Basic 0123456789abcdef"), None, false),
+            (None, Some(""), false),
+            (None, Some("0123456789abcde"), false),
+        ] {
+            let request = request(header, query);
+            assert_eq!(
+                may_administer(&access(Some(TOKEN)), afar, &request),
+                expected,
+                "{header:?} {query:?}"
+            );
+            assert!(may_administer(&access(None), afar, &request));
+        }
+    }
+
+    #[test]
+    fn whoever_is_on_this_host_needs_none() {
+        for (local, remote, expected) in [
+            ("127.0.0.1:8081", "127.0.0.1:999", true),
+            ("[::1]:8081", "[::1]:999", true),
+            ("[::ffff:127.0.0.1]:8081", "[::ffff:127.0.0.1]:999", true),
+            ("0.0.0.0:8081", "127.0.0.2:999", true),
+            ("[::]:8081", "[::ffff:192.0.2.1]:999", false),
+            ("10.0.0.1:8081", "10.0.0.1:999", false),
+        ] {
+            let nothing = request(None, None);
+            let may = may_administer(&access(Some(TOKEN)), flow(local, remote), &nothing);
+            assert_eq!(may, expected, "{local} {remote}");
+        }
+    }
+}
