@@ -197,7 +197,9 @@ impl Node {
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.reload_links(ctx);
         self.balancer.reload(ctx);
-        self.hooks.reload(ctx);
+        for verdict in self.hooks.reload(ctx) {
+            self.heard_backend(ctx, Some(verdict));
+        }
     }
 
     fn establish(&mut self, session: SessionId, remote: SocketAddr, greeting: Greeting) {
@@ -364,8 +366,9 @@ impl Node {
     ) {
         self.link_resolved(ctx, lookup, addrs);
         self.balancer.resolved(ctx, lookup, addrs);
-        let verdict = self.hooks.resolved(ctx, lookup, addrs);
-        self.heard_backend(ctx, verdict);
+        for verdict in self.hooks.resolved(ctx, lookup, addrs) {
+            self.heard_backend(ctx, Some(verdict));
+        }
     }
 
     pub(crate) fn handle_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {

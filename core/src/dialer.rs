@@ -79,7 +79,7 @@ impl Numbers {
         ConnId::dialed(self.conns)
     }
 
-    fn lookup(&mut self) -> LookupId {
+    pub(crate) fn lookup(&mut self) -> LookupId {
         self.lookups += 3;
         LookupId(self.lookups)
     }
@@ -99,6 +99,11 @@ impl Dialer {
     #[cfg(test)]
     pub(crate) fn tls(&self) -> Option<&Arc<rustls::ClientConfig>> {
         self.target.tls.as_ref()?.as_ref().ok()
+    }
+
+    /// Whom it dials.
+    pub(crate) fn host(&self) -> &str {
+        &self.target.host
     }
 
     /// Begins anew, whatever was before.
@@ -148,7 +153,7 @@ impl Dialer {
         }
     }
 
-    /// Takes the addresses of the name.
+    /// Takes the addresses of the name, or begins with them.
     pub(crate) fn resolved(
         &mut self,
         ctx: &mut Ctx<'_>,

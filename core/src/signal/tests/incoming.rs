@@ -261,9 +261,9 @@ fn a_token_is_a_text_in_custom() {
     let limits = Limits { token_bytes_max: 8, ..Limits::default() };
     let greeting = |custom: Value| {
         let text = json!({ "message": "connection", "data": [{ "custom": custom }] }).to_string();
-        parse(&text, &limits).map(|incoming| match incoming {
-            Incoming::Connection(greeting) => greeting.token,
-            other => panic!("{other:?}"),
+        parse(&text, &limits).map(|incoming| {
+            let Incoming::Connection(greeting) = incoming else { panic!("{incoming:?}") };
+            greeting.token
         })
     };
     for custom in [json!(null), json!("t"), json!(["t"]), json!({}), json!({ "token": "" })] {
