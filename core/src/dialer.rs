@@ -11,7 +11,7 @@ use crate::input::Hangup;
 use crate::outbox::Ctx;
 use crate::output::{Linger, Output};
 use crate::stream::http::Outbound;
-use crate::stream::{Connection, Incoming};
+use crate::stream::{Connection, Incoming, StreamFault};
 
 /// Where to and how.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ impl Target {
 pub(crate) struct Dialer {
     target: Target,
     state: State,
+    /// Whether the far side did not accept our token the last time.
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl Numbers {
 
 impl Dialer {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, state: State::Idle }
+        Self { target, state: State::Idle, refused: false }
     }
 
     /// Goes where `other` would from the next start on; what there is stays.
@@ -109,6 +111,7 @@ impl Dialer {
     /// Begins anew, whatever was before.
     pub(crate) fn start(&mut self, ctx: &mut Ctx<'_>, numbers: &mut Numbers) {
         self.stop(ctx, Linger::Abort);
+        self.refused = false;
         let lookup = numbers.lookup();
         self.state = State::Resolving(lookup);
         ctx.out.push(Output::Resolve { lookup, host: self.target.host.clone() });
@@ -136,6 +139,10 @@ impl Dialer {
         } else {
             self.stop(ctx, Linger::Abort);
         }
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -234,6 +241,7 @@ impl Dialer {
     ) -> Result<(), String> {
         let State::Open { stream, .. } = &mut self.state else { return Ok(()) };
         let taken = stream.receive(bytes, incoming);
+        self.refused |= matches!(taken, Err(StreamFault::Unauthorized(_)));
         let taken = taken.map_err(|fault| self.target.blame(&fault.to_string()));
         self.flush(ctx);
         taken

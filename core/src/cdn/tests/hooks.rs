@@ -5,8 +5,9 @@ use super::*;
 
 /// Where the backend is, by the number of its address.
 const BACKEND: u8 = 200;
-pub(super) const HOOK: &str = "auth.publish=hook\nauth.play=hook\nauth.hook.url=http://192.0.2.200:9000/app\n\
-                    auth.hook.timeout=1000\n";
+pub(super) const HOOK: &str = "\
+    auth.publish=hook\nauth.play=hook\nauth.hook.url=http://192.0.2.200:9000/app\n\
+    auth.hook.timeout=1000\n";
 
 /// A node whose backend answers with this status; 0: not at all.
 fn asking(verdict: u16, more: &str, limits: Limits) -> Site {

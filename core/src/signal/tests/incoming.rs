@@ -40,7 +40,8 @@ fn the_browsers_own_messages_are_understood() {
 fn every_request_has_its_fields() {
     let data = json!({
         "mediaSessionId": "P", "name": "cam 1", "mediaProvider": "WebRTC", "sdp": "v=0",
-        "bitrate": "0", "constraints": { "video": true }, "custom": { "token": "t" }, "type": "data",
+        "bitrate": "0", "constraints": { "video": true }, "custom": { "token": "t" },
+        "type": "data",
         "payload": { "count": 23 }, "operationId": "op", "whatever": null,
     });
     let stream = StreamRequest {
