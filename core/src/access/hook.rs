@@ -35,7 +35,8 @@ pub(crate) struct Hooks {
     /// The backend's addresses, and since when they are known. They are looked up once for all who
     /// wait: whatever holds a look-up up holds up no other name.
     addrs: Option<(Instant, Vec<IpAddr>)>,
-    lookup: Option<LookupId>,
+    /// The look-up under way, and since when; an answer may get lost.
+    lookup: Option<(LookupId, Instant)>,
     running: BTreeMap<AskId, Question>,
     waiting: VecDeque<(AskId, Question)>,
     deadlines: Timers<AskId>,
@@ -141,7 +142,7 @@ impl Hooks {
         lookup: LookupId,
         addrs: &[IpAddr],
     ) -> Vec<Verdict> {
-        if self.lookup != Some(lookup) {
+        if self.lookup.is_none_or(|(own, _)| own != lookup) {
             return Vec::new();
         }
         self.lookup = None;
@@ -222,9 +223,10 @@ impl Hooks {
 
     fn look_up(&mut self, ctx: &mut Ctx<'_>) {
         let Some((_, question)) = self.waiting.front() else { return };
-        if self.lookup.is_none() {
+        let age_max = ctx.config.limits.hook_name_age_max;
+        if self.lookup.is_none_or(|(_, since)| ctx.now >= since + age_max) {
             let lookup = self.numbers.lookup();
-            self.lookup = Some(lookup);
+            self.lookup = Some((lookup, ctx.now));
             let host = question.dialer.host().to_owned();
             ctx.out.push(Output::Resolve { lookup, host });
         }

@@ -262,6 +262,23 @@ fn the_backend_is_looked_up_once_for_all() {
 }
 
 #[test]
+fn a_look_up_whose_answer_is_lost_is_made_again() {
+    let named = HOOK.replace("192.0.2.200", "backend.example");
+    let limits = Limits { hook_name_age_max: Duration::from_secs(5), ..Limits::default() };
+    let mut site = Site::with(&named, None, limits);
+    let page = site.join("10.0.0.1");
+    let mut lookups = 0;
+    for _ in 0..11 {
+        site.node.request(&mut site.bench.ctx(), page, Request::Play(wish("V", "cam")));
+        lookups += site.bench.outputs().len();
+        site.wait_ms(1_000);
+        assert_eq!(site.status(page, "V"), said("FAILED", "The backend gave no answer"));
+    }
+    assert_eq!(lookups, 3);
+    empty(&site);
+}
+
+#[test]
 fn whoever_waits_for_a_backend_that_is_asked_no_more_is_told() {
     let limits = Limits { hooks_running_max: 1, ..Limits::default() };
     let mut site = asking(0, "", limits);
