@@ -211,7 +211,9 @@ impl Node {
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.reload_links(ctx);
         self.balancer.reload(ctx);
-        self.hooks.reload(ctx);
+        for verdict in self.hooks.reload(ctx) {
+            self.heard_backend(ctx, Some(verdict));
+        }
         self.mind_the_door(ctx);
     }
 
@@ -389,8 +391,9 @@ impl Node {
     ) {
         self.link_resolved(ctx, lookup, addrs);
         self.balancer.resolved(ctx, lookup, addrs);
-        let verdict = self.hooks.resolved(ctx, lookup, addrs);
-        self.heard_backend(ctx, verdict);
+        for verdict in self.hooks.resolved(ctx, lookup, addrs) {
+            self.heard_backend(ctx, Some(verdict));
+        }
     }
 
     pub(crate) fn handle_connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {

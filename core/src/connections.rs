@@ -327,7 +327,12 @@ impl Connections {
                 let identified = links::identify(ctx.config, &entry.far, &mut greeting);
                 match identified {
                     Ok(far) => entry.far = far,
-                    Err(refusal) => return self.end_link(ctx, conn, refusal),
+                    Err(refusal) => {
+                        // The node does not hear of this session, nor of what was sent ahead.
+                        entry.phase = Phase::Http { idle: ctx.now };
+                        self.end_link(ctx, conn, refusal);
+                        return;
+                    }
                 }
                 let remote = entry.flow.remote;
                 let word = ToNode::Established { session: id, remote, greeting };

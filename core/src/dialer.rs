@@ -11,7 +11,7 @@ use crate::input::Hangup;
 use crate::outbox::Ctx;
 use crate::output::{Linger, Output};
 use crate::stream::http::Outbound;
-use crate::stream::{Connection, Incoming};
+use crate::stream::{Connection, Incoming, StreamFault};
 
 /// Where to and how.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ impl Target {
 pub(crate) struct Dialer {
     target: Target,
     state: State,
+    /// Whether the far side did not accept our token the last time.
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Numbers {
         ConnId::dialed(self.conns)
     }
 
-    fn lookup(&mut self) -> LookupId {
+    pub(crate) fn lookup(&mut self) -> LookupId {
         self.lookups += 3;
         LookupId(self.lookups)
     }
@@ -87,7 +89,7 @@ impl Numbers {
 
 impl Dialer {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, state: State::Idle }
+        Self { target, state: State::Idle, refused: false }
     }
 
     /// Goes where `other` would from the next start on; what there is stays.
@@ -101,9 +103,15 @@ impl Dialer {
         self.target.tls.as_ref()?.as_ref().ok()
     }
 
+    /// Whom it dials.
+    pub(crate) fn host(&self) -> &str {
+        &self.target.host
+    }
+
     /// Begins anew, whatever was before.
     pub(crate) fn start(&mut self, ctx: &mut Ctx<'_>, numbers: &mut Numbers) {
         self.stop(ctx, Linger::Abort);
+        self.refused = false;
         let lookup = numbers.lookup();
         self.state = State::Resolving(lookup);
         ctx.out.push(Output::Resolve { lookup, host: self.target.host.clone() });
@@ -133,6 +141,10 @@ impl Dialer {
         }
     }
 
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
@@ -148,7 +160,7 @@ impl Dialer {
         }
     }
 
-    /// Takes the addresses of the name.
+    /// Takes the addresses of the name, or begins with them.
     pub(crate) fn resolved(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -229,6 +241,7 @@ impl Dialer {
     ) -> Result<(), String> {
         let State::Open { stream, .. } = &mut self.state else { return Ok(()) };
         let taken = stream.receive(bytes, incoming);
+        self.refused |= matches!(taken, Err(StreamFault::Unauthorized(_)));
         let taken = taken.map_err(|fault| self.target.blame(&fault.to_string()));
         self.flush(ctx);
         taken

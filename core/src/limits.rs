@@ -103,6 +103,8 @@ pub struct Limits {
     /// Questions to the backend that wait for their turn; more are refused at once. Each ends by
     /// `auth.hook.timeout`.
     pub hooks_waiting_max: usize,
+    /// How long the backend's addresses are believed before its name is looked up again.
+    pub hook_name_age_max: Duration,
     /// Bytes of what the backend is asked with: a message about a stream, its offer included.
     pub hook_bytes_max: usize,
     /// How long a node of `loadbalancing.xml` may take to answer a poll for its load.
@@ -188,6 +190,7 @@ impl Default for Limits {
             denial_interval: Duration::from_millis(500),
             hooks_running_max: 64,
             hooks_waiting_max: 1_024,
+            hook_name_age_max: Duration::from_secs(10),
             hook_bytes_max: 64 * 1024,
             poll_timeout: Duration::from_secs(2),
             poll_interval: Duration::from_secs(1),

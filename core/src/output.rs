@@ -184,7 +184,9 @@ pub enum Event {
         why: String,
     },
     /// Somebody wanted to open a link to this node and was refused, as [`Event::Refused`] says too.
-    /// Of those who try again and again, this comes every ten seconds.
+    /// However often, this comes no more than once in [`Limits::link_refusal_interval`].
+    ///
+    /// [`Limits::link_refusal_interval`]: crate::Limits::link_refusal_interval
     LinkRefused {
         /// Why, and what an operator can do about it.
         why: String,

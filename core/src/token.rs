@@ -133,12 +133,10 @@ fn decode<C: DeserializeOwned>(token: &str, key: &[u8]) -> Result<Token<C>, Toke
     validation.validate_aud = false;
     match jsonwebtoken::decode(token, &DecodingKey::from_secret(key), &validation) {
         Ok(read) => Ok(read.claims),
-        Err(error) => Err(match error.kind() {
-            ErrorKind::InvalidSignature => TokenFault::Key,
-            // The header was read before, so it is the claims that are not.
-            ErrorKind::Json(_) => TokenFault::Claims,
-            _ => TokenFault::Malformed,
-        }),
+        Err(error) if *error.kind() == ErrorKind::InvalidSignature => Err(TokenFault::Key),
+        // The header was read before, so it is the claims that are not as they should be.
+        Err(error) if matches!(error.kind(), ErrorKind::Json(_)) => Err(TokenFault::Claims),
+        Err(_) => Err(TokenFault::Malformed),
     }
 }
 

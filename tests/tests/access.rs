@@ -1,7 +1,7 @@
 //! Who may publish and play, over loopback on both runtimes: by token, or as a backend says; and
 //! what of all that must not be shown is not.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{Read, Write};

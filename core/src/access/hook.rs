@@ -11,7 +11,7 @@ use crate::dialer::{Dialer, Numbers, Purpose, Target};
 use crate::id::{ConnId, LookupId};
 use crate::input::Hangup;
 use crate::outbox::Ctx;
-use crate::output::Linger;
+use crate::output::{Linger, Output};
 use crate::signal::Info;
 use crate::stream::http::Outbound;
 use crate::stream::{Incoming, tls};
@@ -32,6 +32,11 @@ type TlsSetting = Result<Arc<rustls::ClientConfig>, rustls::Error>;
 pub(crate) struct Hooks {
     /// For `https`; made once, because the authorities are many.
     tls: Option<TlsSetting>,
+    /// The backend's addresses, and since when they are known. They are looked up once for all who
+    /// wait: whatever holds a look-up up holds up no other name.
+    addrs: Option<(Instant, Vec<IpAddr>)>,
+    /// The look-up under way, and since when; an answer may get lost.
+    lookup: Option<(LookupId, Instant)>,
     running: BTreeMap<AskId, Question>,
     waiting: VecDeque<(AskId, Question)>,
     deadlines: Timers<AskId>,
@@ -52,6 +57,8 @@ impl Hooks {
     pub(crate) fn new(ctx: &Ctx<'_>) -> Self {
         Self {
             tls: tls_setting(ctx),
+            addrs: None,
+            lookup: None,
             running: BTreeMap::new(),
             waiting: VecDeque::new(),
             deadlines: Timers::new(),
@@ -61,9 +68,11 @@ impl Hooks {
         }
     }
 
-    /// Takes over the settings of `ctx`, which have changed, for the questions to come.
-    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
-        self.tls = tls_setting(ctx);
+    /// Takes over the settings of `ctx`, which have changed, for the questions to come. Those that
+    /// still wait for their turn have nobody to be put to any more.
+    pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) -> Vec<Verdict> {
+        (self.tls, self.addrs, self.lookup) = (tls_setting(ctx), None, None);
+        self.give_up_waiting(ctx, "the settings changed meanwhile")
     }
 
     /// Asks whether somebody may do this, which the document tells.
@@ -132,11 +141,17 @@ impl Hooks {
         ctx: &mut Ctx<'_>,
         lookup: LookupId,
         addrs: &[IpAddr],
-    ) -> Option<Verdict> {
-        let mut running = self.running.iter_mut();
-        let (id, question) = running.find(|(_, question)| question.dialer.waits_for(lookup))?;
-        let (id, outcome) = (*id, question.dialer.resolved(ctx, &mut self.numbers, addrs));
-        outcome.err().and_then(|why| self.conclude(ctx, id, Err(why)))
+    ) -> Vec<Verdict> {
+        if self.lookup.is_none_or(|(own, _)| own != lookup) {
+            return Vec::new();
+        }
+        self.lookup = None;
+        if addrs.is_empty() {
+            return self.give_up_waiting(ctx, "the backend's name has no address");
+        }
+        self.addrs = Some((ctx.now, addrs.to_vec()));
+        self.start_next(ctx);
+        Vec::new()
     }
 
     pub(crate) fn connected(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<Verdict> {
@@ -168,6 +183,10 @@ impl Hooks {
         let mut incoming = VecDeque::new();
         let closed = question.dialer.closed(ctx, &mut self.numbers, cause, &mut incoming);
         let id = *id;
+        if closed.is_err() {
+            // It may have moved.
+            self.addrs = None;
+        }
         self.read(ctx, id, incoming, closed)
     }
 
@@ -188,13 +207,39 @@ impl Hooks {
         Some((*id, question))
     }
 
+    /// Puts the questions whose turn it is, once it is known where.
     fn start_next(&mut self, ctx: &mut Ctx<'_>) {
-        while self.running.len() < ctx.config.limits.hooks_running_max
-            && let Some((id, mut question)) = self.waiting.pop_front()
-        {
-            question.dialer.start(ctx, &mut self.numbers);
+        let limits = &ctx.config.limits;
+        while self.running.len() < limits.hooks_running_max && !self.waiting.is_empty() {
+            let known = self.addrs.as_ref();
+            let known = known.filter(|(since, _)| ctx.now < *since + limits.hook_name_age_max);
+            let Some((_, addrs)) = known else { return self.look_up(ctx) };
+            let Some((id, mut question)) = self.waiting.pop_front() else { return };
+            // There is an address, so it is on its way.
+            let _ = question.dialer.resolved(ctx, &mut self.numbers, addrs);
             self.running.insert(id, question);
         }
+    }
+
+    fn look_up(&mut self, ctx: &mut Ctx<'_>) {
+        let Some((_, question)) = self.waiting.front() else { return };
+        let age_max = ctx.config.limits.hook_name_age_max;
+        if self.lookup.is_none_or(|(_, since)| ctx.now >= since + age_max) {
+            let lookup = self.numbers.lookup();
+            self.lookup = Some((lookup, ctx.now));
+            let host = question.dialer.host().to_owned();
+            ctx.out.push(Output::Resolve { lookup, host });
+        }
+    }
+
+    /// Nobody can be asked: whoever waits is told.
+    fn give_up_waiting(&mut self, ctx: &mut Ctx<'_>, why: &str) -> Vec<Verdict> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let judged = waiting.into_iter().map(|(id, question)| {
+            self.deadlines.set(id, None);
+            (id, self.judge(ctx, question, Err(why.to_owned())))
+        });
+        judged.collect()
     }
 
     /// Takes the answer, if it is whole; else the conversation may have ended without one.
@@ -228,16 +273,26 @@ impl Hooks {
         answer: Result<u16, String>,
     ) -> Option<Verdict> {
         self.deadlines.set(id, None);
-        let mut question = match self.running.remove(&id) {
+        let question = match self.running.remove(&id) {
             Some(question) => question,
             None => {
                 let at = self.waiting.iter().position(|(waiting, _)| *waiting == id)?;
                 self.waiting.remove(at)?.1
             }
         };
+        let outcome = self.judge(ctx, question, answer);
+        self.start_next(ctx);
+        Some((id, outcome))
+    }
+
+    fn judge(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        mut question: Question,
+        answer: Result<u16, String>,
+    ) -> Result<(), Refusal> {
         let how = if answer.is_ok() { Linger::Flush } else { Linger::Abort };
         question.dialer.stop(ctx, how);
-        self.start_next(ctx);
         let (failure, outcome) = match answer {
             Ok(200) => (None, Ok(())),
             Ok(403) => (None, Err(Refusal::new(Info::BackendRefused, "the backend refused it"))),
@@ -246,7 +301,7 @@ impl Hooks {
         };
         self.note(failure.as_deref());
         let allowed = failure.is_some() && question.allow_on_error;
-        Some((id, if allowed { Ok(()) } else { outcome }))
+        if allowed { Ok(()) } else { outcome }
     }
 
     /// Tells the operator of a backend that does not do its work, once.

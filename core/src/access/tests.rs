@@ -197,10 +197,9 @@ proptest! {
         let opened = of_upgrade(&upgrade(query, bearer), &bench.config.limits).unwrap();
         let of_session = of_session(greeting.token, opened);
         let name = if publishing { "publishStream" } else { "playStream" };
-        let request = match step(&mut session, &bench, name, message) {
-            Step::Request(Wish::Publish(request)) if publishing => request,
-            Step::Request(Wish::Play(request)) if !publishing => request,
-            other => panic!("{other:?}"),
+        let step = step(&mut session, &bench, name, message);
+        let Step::Request(Wish::Publish(request) | Wish::Play(request)) = step else {
+            panic!("{step:?}")
         };
         let counts = of_stream(request.token.as_ref(), of_session.as_ref()).map(Secret::reveal);
         let written = places.iter().flatten().map(String::as_str);

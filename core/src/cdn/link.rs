@@ -21,8 +21,11 @@ pub(super) struct Link {
     pub(super) dialer: Dialer,
     phase: Phase,
     backoff: Duration,
-    /// What was last said of the link, so that an edge that stays down is one line in the log.
-    reported_down: bool,
+    /// What was said of the link since it was up, so that an edge that stays down is one line in
+    /// the log, or two.
+    reported: Reported,
+    /// Whether the edge said in the dialogue that it does not take the link.
+    refused: bool,
     pub(super) relays: BTreeMap<StreamId, Relay>,
     /// Names that the edge may still have from before the link broke.
     pub(super) left_behind: BTreeSet<String>,
@@ -48,6 +51,15 @@ pub(super) enum RelayPhase {
     Up { peer: PeerId },
     /// It did not work; the next try is due then.
     Retry { at: Instant },
+}
+
+/// What is worth a line in the log: that a link is down, and then once that its edge wants none of
+/// it, which time will not mend.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Reported {
+    Nothing,
+    Down,
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +111,8 @@ impl Link {
             dialer: Dialer::new(target),
             phase: Phase::Down { until: ctx.now },
             backoff: ctx.config.limits.link_backoff_min,
-            reported_down: false,
+            reported: Reported::Nothing,
+            refused: false,
             relays: BTreeMap::new(),
             left_behind: BTreeSet::new(),
             settings: node.clone(),
@@ -169,6 +182,7 @@ impl Link {
         match &mut self.phase {
             Phase::Down { until } if ctx.now >= *until => {
                 self.phase = Phase::Opening { deadline: ctx.now + limits.link_connect_timeout };
+                self.refused = false;
                 self.dialer.start(ctx, numbers);
                 Ok(())
             }
@@ -213,7 +227,7 @@ impl Link {
                 if let Phase::Opening { .. } = self.phase {
                     let ping = ctx.now + ctx.config.limits.link_ping_interval;
                     self.phase = Phase::Up { since: ctx.now, heard: ctx.now, ping };
-                    self.reported_down = false;
+                    self.reported = Reported::Nothing;
                     ctx.out.event(Event::LinkUp { node: self.node });
                     news.push(News::Up);
                 }
@@ -227,6 +241,7 @@ impl Link {
             }
             // Whoever is not taken is told so before goodbye.
             Reply::Fail { info } if matches!(self.phase, Phase::Opening { .. }) => {
+                self.refused = true;
                 return Err(format!("the edge refused the link: {info}"));
             }
             Reply::Fail { info } => {
@@ -256,8 +271,10 @@ impl Link {
         let jitter = half.mul_f64(f64::from(u16::from_be_bytes(ctx.rng.bytes())) / 65_536.0);
         self.phase = Phase::Down { until: ctx.now + half + jitter };
         self.backoff = (self.backoff * 2).min(limits.link_backoff_max);
-        if !self.reported_down {
-            self.reported_down = true;
+        let refused = self.refused || self.dialer.is_refused();
+        let news = if refused { Reported::Refused } else { Reported::Down };
+        if news > self.reported {
+            self.reported = news;
             ctx.out.event(Event::LinkDown { node: self.node, why });
         }
     }

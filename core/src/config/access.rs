@@ -69,7 +69,7 @@ pub struct Hook {
 pub(super) fn read(values: &Values, warnings: &mut Vec<Warning>) -> Result<Access, SettingsError> {
     let (publish, play) = (rule(values, "auth.publish")?, rule(values, "auth.play")?);
     let hook = hook(values)?;
-    let jwt_keys = token_keys(&values.get("auth.jwt.key"))?;
+    let jwt_keys = jwt_keys(values)?;
     for (key, rule) in [("auth.publish", publish), ("auth.play", play)] {
         let missing = match rule {
             Rule::Hook if hook.is_none() => "expected auth.hook.url beside hook",
@@ -85,6 +85,15 @@ pub(super) fn read(values: &Values, warnings: &mut Vec<Warning>) -> Result<Acces
     }
     let admin_token = admin_token(&values.get("admin.token"))?;
     Ok(Access { publish, play, jwt_keys, hook, admin_token })
+}
+
+/// A link's token allows whatever it does not forbid, and so would be one for every stream.
+fn jwt_keys(values: &Values) -> Result<Option<TokenKeys>, SettingsError> {
+    let (value, nodes) = (values.get("auth.jwt.key"), values.get("cdn_auth_key"));
+    if value.list().any(|key| nodes.list().any(|other| other == key)) {
+        return Err(value.place.error("expected another key than cdn_auth_key"));
+    }
+    token_keys(&value)
 }
 
 fn rule(values: &Values, key: &str) -> Result<Rule, SettingsError> {
@@ -229,6 +238,17 @@ mod tests {
                 assert_eq!(error, expected);
             }
         }
+    }
+
+    #[test]
+    fn tokens_of_links_are_none_of_publishers_and_viewers() {
+        let [one, other, third] = ["1", "2", "3"].map(|digit| digit.repeat(32));
+        let parse = |own: &str| parse(&format!("cdn_auth_key={one},{other}\nauth.jwt.key={own}"));
+        assert!(parse(&third).is_ok());
+        let error = parse(&format!("{third},{other}")).unwrap_err().to_string();
+        let expected = "flashphoner.properties:2: auth.jwt.key: expected another key than \
+                        cdn_auth_key";
+        assert_eq!(error, expected);
     }
 
     #[test]

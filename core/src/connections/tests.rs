@@ -197,14 +197,16 @@ impl Server {
     }
 
     fn link_refusals(&self) -> Vec<&str> {
-        let why =
-            |event| if let &Event::LinkRefused { ref why } = event { Some(&**why) } else { None };
-        self.events.iter().filter_map(why).collect()
+        self.events.iter().filter_map(link_refusal).collect()
     }
 
     fn refusals(&self) -> Vec<&str> {
         self.events.iter().filter_map(refusal).collect()
     }
+}
+
+fn link_refusal(event: &Event) -> Option<&str> {
+    if let Event::LinkRefused { why } = event { Some(why) } else { None }
 }
 
 fn refusal(event: &Event) -> Option<&str> {

@@ -63,11 +63,8 @@ fn keeps(stage: &Stage<Sim>, node: NodeId, peers: usize) {
 
 fn denials(stage: &Stage<Sim>, node: NodeId) -> Vec<String> {
     let events = stage.world.events(node).into_iter();
-    let denials = events.filter_map(|event| match event {
-        Event::Refused { why, .. } => Some(why),
-        _ => None,
-    });
-    denials.collect()
+    let why = |event| if let Event::Refused { why, .. } = event { Some(why) } else { None };
+    events.filter_map(why).collect()
 }
 
 /// Whoever has a token that says so is let in, wherever it stands, and nobody else.
@@ -141,12 +138,14 @@ pub(super) fn backend(stage: &mut Stage<Sim>) {
     let viewer = play(stage, node, "ab12", None);
     stage.reaches(&viewer, "PLAYING", "");
     let asked = stage.world.asked();
-    assert!(asked[0].starts_with("POST /app/publishStream HTTP/1.1\r\nHost: 10.4.0.1:9000\r\n"));
-    assert!(asked[1].starts_with("POST /app/playStream HTTP/1.1\r\n"), "{asked:?}");
-    let body = asked[0].split("\r\n\r\n").nth(1).unwrap_or_default();
+    let [publishes, plays] = &asked[..] else { panic!("{asked:?}") };
+    assert!(publishes.starts_with("POST /app/publishStream HTTP/1.1\r\nHost: 10.4.0.1:9000\r\n"));
+    assert!(plays.starts_with("POST /app/playStream HTTP/1.1\r\n"), "{plays}");
+    let body = publishes.split("\r\n\r\n").nth(1).unwrap_or_default();
     let body: Value = serde_json::from_str(body).unwrap_or_default();
-    assert_eq!((&body["name"], &body["token"]), (&json!("ab12"), &json!("let me in")));
-    assert_eq!((&body["nodeId"], &body["appKey"]), (&json!("alone"), &json!("defaultApp")));
+    let shown = ["name", "token", "nodeId", "appKey"].map(|field| body.get(field));
+    let expected = ["ab12", "let me in", "alone", "defaultApp"].map(|text| json!(text));
+    assert_eq!(shown, expected.each_ref().map(Some));
     for (manner, info) in [
         (Manner::Answers(403), "Refused by the backend"),
         (Manner::Answers(500), "The backend gave no answer"),
@@ -200,7 +199,8 @@ pub(super) fn backend_hangs(stage: &mut Stage<Sim>) {
     assert!(stage.is_rough() || during > 170, "{during} packets while the backend hangs");
     stage.pass(HOOK_TIMEOUT_MS + 2_000);
     let told: Vec<&Value> = crowd.iter().flat_map(|page| statuses(stage, *page)).collect();
-    let count = |info: &str| told.iter().filter(|told| told["info"] == info).count();
+    let count =
+        |info: &str| told.iter().filter(|told| told.get("info") == Some(&json!(info))).count();
     let (busy, silent) =
         (count("Too many requests wait for the backend"), count("The backend gave no answer"));
     assert_eq!((told.len(), busy + silent), (300, 300), "everybody is told");

@@ -45,8 +45,8 @@ const EDGES: [(&str, &[&str]); 23] = [
     (
         "connections",
         &[
-            "config", "id", "input", "message", "outbox", "output", "signal", "stream", "timers",
-            "token",
+            "access", "config", "id", "input", "message", "outbox", "output", "signal", "stream",
+            "timers", "token",
         ],
     ),
     (

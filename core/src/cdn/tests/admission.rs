@@ -30,12 +30,12 @@ pub(super) fn empty(site: &Site) {
     assert!(site.media.is_empty(), "{:?}", site.media);
 }
 
+fn refused(event: &Event) -> Option<&str> {
+    if let Event::Refused { why, .. } = event { Some(why) } else { None }
+}
+
 pub(super) fn denied(site: &Site) -> Vec<&str> {
-    let events = site.events.iter().filter_map(|event| match event {
-        Event::Refused { why, .. } => Some(why.as_str()),
-        _ => None,
-    });
-    events.collect()
+    site.events.iter().filter_map(refused).collect()
 }
 
 #[test]

@@ -98,6 +98,27 @@ fn the_reason_of_a_refusal_is_in_the_origins_log() {
 }
 
 #[test]
+fn a_refusal_is_news_of_a_link_that_was_down_for_another_reason() {
+    let limits = Limits { poll_interval: Duration::from_secs(100_000), ..Limits::default() };
+    let mut site = Site::of_edges(1, "", limits);
+    site.wait_ms(1_000);
+    *site.edge(1) = Edge { up: true, refusal: Some("another key"), ..Edge::default() };
+    site.wait_ms(5_000);
+    site.edge(1).up = false;
+    site.wait_ms(5_000);
+    let down = |why: &str| Event::LinkDown { node: 1, why: format!("192.0.2.1 port 8080: {why}") };
+    let refused = down("the far side refused the link: another key");
+    assert_eq!(site.events, [down("nobody listens there"), refused.clone()]);
+    *site.edge(1) = Edge { up: true, ..Edge::default() };
+    site.wait_ms(1_000);
+    site.edge(1).refusal = Some("another key");
+    site.cut(1);
+    site.wait_ms(5_000);
+    let lines = [Event::LinkUp { node: 1 }, down("the connection broke"), refused];
+    assert_eq!(site.events[2..], lines, "once for each time that it is down");
+}
+
+#[test]
 fn so_is_what_an_edge_says_to_a_link_without_a_token() {
     let mut site = Site::of_edges(1, "", Limits::default());
     *site.edge(1) = Edge { up: true, silent: true, ..Edge::default() };

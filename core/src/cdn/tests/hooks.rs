@@ -5,8 +5,9 @@ use super::*;
 
 /// Where the backend is, by the number of its address.
 const BACKEND: u8 = 200;
-pub(super) const HOOK: &str = "auth.publish=hook\nauth.play=hook\nauth.hook.url=http://192.0.2.200:9000/app\n\
-                    auth.hook.timeout=1000\n";
+pub(super) const HOOK: &str = "\
+    auth.publish=hook\nauth.play=hook\nauth.hook.url=http://192.0.2.200:9000/app\n\
+    auth.hook.timeout=1000\n";
 
 /// A node whose backend answers with this status; 0: not at all.
 fn asking(verdict: u16, more: &str, limits: Limits) -> Site {
@@ -225,4 +226,66 @@ fn a_question_outlives_the_settings_that_it_was_asked_by() {
     assert_eq!(site.status(page, "Q").0, "PUBLISHING", "nobody is asked any more");
     site.wait_ms(1_000);
     assert_eq!(site.status(page, "P"), said("FAILED", "The backend gave no answer"));
+}
+
+#[test]
+fn the_backend_is_looked_up_once_for_all() {
+    let named = HOOK.replace("192.0.2.200", "backend.example");
+    let limits = Limits { hook_name_age_max: Duration::from_secs(5), ..Limits::default() };
+    let mut site = Site::with(&named, None, limits);
+    site.edges.insert(edge(BACKEND), Edge { up: true, verdict: 403, ..Edge::default() });
+    let pages: Vec<_> = (0..3).map(|_| site.join("10.0.0.1")).collect();
+    let ask = |site: &mut Site, page: SessionId| {
+        site.node.request(&mut site.bench.ctx(), page, Request::Play(wish("V", "cam")));
+        site.bench.outputs().into_iter().map(|output| {
+            let Output::Resolve { lookup, host } = output else { panic!("{output:?}") };
+            assert_eq!(host, "backend.example");
+            lookup
+        })
+    };
+    let lookups: Vec<_> = pages.iter().flat_map(|page| ask(&mut site, *page)).collect();
+    let [lookup] = lookups[..] else { panic!("{lookups:?}") };
+    site.node.handle_resolved(&mut site.bench.ctx(), lookup, &[edge(BACKEND)]);
+    site.settle();
+    assert_eq!(told(&site, &pages, "Refused by the backend"), 3);
+    // What is known is used, and for so long.
+    site.play(pages[0], "V", "cam");
+    assert_eq!(site.edge(BACKEND).posted.len(), 4);
+    site.wait_ms(5_000);
+    let lookups: Vec<_> = ask(&mut site, pages[0]).collect();
+    let [lookup] = lookups[..] else { panic!("{lookups:?}") };
+    site.node.handle_resolved(&mut site.bench.ctx(), lookup, &[]);
+    site.settle();
+    assert_eq!(site.status(pages[0], "V"), said("FAILED", "The backend gave no answer"));
+    assert_eq!(denied(&site).last(), Some(&"the backend's name has no address"));
+    empty(&site);
+}
+
+#[test]
+fn a_look_up_whose_answer_is_lost_is_made_again() {
+    let named = HOOK.replace("192.0.2.200", "backend.example");
+    let limits = Limits { hook_name_age_max: Duration::from_secs(5), ..Limits::default() };
+    let mut site = Site::with(&named, None, limits);
+    let page = site.join("10.0.0.1");
+    let mut lookups = 0;
+    for _ in 0..11 {
+        site.node.request(&mut site.bench.ctx(), page, Request::Play(wish("V", "cam")));
+        lookups += site.bench.outputs().len();
+        site.wait_ms(1_000);
+        assert_eq!(site.status(page, "V"), said("FAILED", "The backend gave no answer"));
+    }
+    assert_eq!(lookups, 3);
+    empty(&site);
+}
+
+#[test]
+fn whoever_waits_for_a_backend_that_is_asked_no_more_is_told() {
+    let limits = Limits { hooks_running_max: 1, ..Limits::default() };
+    let mut site = asking(0, "", limits);
+    let pages = crowd(&mut site, 3);
+    site.node.reload(&mut site.bench.ctx());
+    site.settle();
+    assert_eq!(told(&site, &pages, "The backend gave no answer"), 2);
+    assert_eq!(denied(&site), ["the settings changed meanwhile"; 2]);
+    assert_eq!(site.node.questions(), 1);
 }

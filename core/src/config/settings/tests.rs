@@ -229,14 +229,6 @@ periodic_fir_request=True
 rtp_receive_buffer_size=8388608
 rtp_send_buffer_size=16777216
 allow_domains=*.A.com, !*.evil.com
-auth.publish=Hook
-auth.play=jwt
-auth.jwt.key=ABCDEF0123456789abcdef0123456789
-auth.hook.url=https://[2001:db8::5]:9000/rest/app/
-auth.hook.timeout=1
-auth.hook.on_error=Allow
-auth.hook.ca=hook.pem
-admin.token=0123456789-._~aB
 publisher.grace=0
 link.grace=1
 play.wait=86400000
@@ -283,21 +275,6 @@ fn every_working_key_reaches_its_field() {
         udp_receive_bytes: 8 * 1024 * 1024,
         udp_send_bytes: 16 * 1024 * 1024,
         allow_domains: vec!["*.a.com".to_owned(), "!*.evil.com".to_owned()],
-        access: Access {
-            publish: Rule::Hook,
-            play: Rule::Jwt,
-            jwt_keys: Some(TokenKeys::new(b"ABCDEF0123456789abcdef0123456789", None)),
-            hook: Some(Hook {
-                secure: true,
-                host: "2001:db8::5".to_owned(),
-                port: 9000,
-                path: "/rest/app".to_owned(),
-                timeout: Duration::from_millis(1),
-                allow_on_error: true,
-                ca: Some("hook.pem".into()),
-            }),
-            admin_token: Some(Secret::new("0123456789-._~aB")),
-        },
         publisher_grace: Duration::ZERO,
         link_grace: Duration::from_millis(1),
         play_wait: Duration::from_secs(86_400),
@@ -328,6 +305,36 @@ fn the_older_name_of_a_publishers_rate_counts_where_the_newer_one_is_not_written
     assert_eq!(settings("").inbound_rate_interval, None);
     assert_eq!(settings(older).inbound_rate_interval, Some(Duration::from_secs(2)));
     assert_eq!(settings(&format!("{newer}{older}")).inbound_rate_interval, None);
+}
+
+#[test]
+fn every_working_key_of_access_reaches_its_field() {
+    let text = "\
+auth.publish=Hook
+auth.play=jwt
+auth.jwt.key=ABCDEF0123456789abcdef0123456789
+auth.hook.url=https://[2001:db8::5]:9000/rest/app/
+auth.hook.timeout=1
+auth.hook.on_error=Allow
+auth.hook.ca=hook.pem
+admin.token=0123456789-._~aB
+";
+    let expected = Access {
+        publish: Rule::Hook,
+        play: Rule::Jwt,
+        jwt_keys: Some(TokenKeys::new(b"ABCDEF0123456789abcdef0123456789", None)),
+        hook: Some(Hook {
+            secure: true,
+            host: "2001:db8::5".to_owned(),
+            port: 9000,
+            path: "/rest/app".to_owned(),
+            timeout: Duration::from_millis(1),
+            allow_on_error: true,
+            ca: Some("hook.pem".into()),
+        }),
+        admin_token: Some(Secret::new("0123456789-._~aB")),
+    };
+    assert_eq!(settings(text).access, expected);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::TlsIdentity;
+use crate::message::ToNode;
 
 #[test]
 fn a_session_begins_with_connection_and_one_answer() {
@@ -120,6 +121,17 @@ fn a_node_notices_a_link_to_itself() {
     let info = json(&told[0])["data"][0]["info"].as_str().unwrap().to_owned();
     assert!(info.contains("its own edge"), "{info}");
     assert!(told[1].starts_with("1008 "), "{told:?}");
+}
+
+#[test]
+fn what_came_together_with_a_goodbye_was_said_before_it() {
+    let mut server = Server::shard(ShardId(1), "", |_| {});
+    let conn = server.page();
+    let ask = r#"{"message":"unPublishStream","data":[{"mediaSessionId":"P","name":"x"}]}"#;
+    let goodbye = frame(0x88, &1000u16.to_be_bytes());
+    server.receive(conn, &[frame(0x81, ask.as_bytes()), goodbye].concat());
+    let asked = |message: &&Message| matches!(message, Message::Node(ToNode::Requested { .. }));
+    assert_eq!(server.posted.iter().filter(asked).count(), 1);
 }
 
 #[test]

@@ -119,6 +119,19 @@ fn a_link_without_a_token_is_told_what_it_lacks() {
 }
 
 #[test]
+fn what_came_together_with_a_link_that_is_refused_is_not_looked_at() {
+    let properties = format!("cdn_auth_key={KEY}\n");
+    let mut server = Server::shard(ShardId(1), &properties, |_| {});
+    let conn = server.upgrade();
+    let play = r#"{"message":"playStream","data":[{"mediaSessionId":"V","name":"x","sdp":"v=0"}]}"#;
+    let both = [hello(), play.to_owned()].map(|text| frame(0x81, text.as_bytes())).concat();
+    server.receive(conn, &both);
+    let asked = |message: &Message| matches!(message, Message::Node(ToNode::Requested { .. }));
+    assert!(!server.posted.iter().any(asked), "the node knows no such session");
+    assert_eq!(server.told(conn).len(), 2);
+}
+
+#[test]
 fn pages_need_no_token_and_may_have_passwords_of_others() {
     let mut server = keyed();
     server.page();

@@ -40,7 +40,8 @@ fn the_browsers_own_messages_are_understood() {
 fn every_request_has_its_fields() {
     let data = json!({
         "mediaSessionId": "P", "name": "cam 1", "mediaProvider": "WebRTC", "sdp": "v=0",
-        "bitrate": "0", "constraints": { "video": true }, "custom": { "token": "t" }, "type": "data",
+        "bitrate": "0", "constraints": { "video": true }, "custom": { "token": "t" },
+        "type": "data",
         "payload": { "count": 23 }, "operationId": "op", "whatever": null,
     });
     let stream = StreamRequest {
@@ -261,9 +262,9 @@ fn a_token_is_a_text_in_custom() {
     let limits = Limits { token_bytes_max: 8, ..Limits::default() };
     let greeting = |custom: Value| {
         let text = json!({ "message": "connection", "data": [{ "custom": custom }] }).to_string();
-        parse(&text, &limits).map(|incoming| match incoming {
-            Incoming::Connection(greeting) => greeting.token,
-            other => panic!("{other:?}"),
+        parse(&text, &limits).map(|incoming| {
+            let Incoming::Connection(greeting) = incoming else { panic!("{incoming:?}") };
+            greeting.token
         })
     };
     for custom in [json!(null), json!("t"), json!(["t"]), json!({}), json!({ "token": "" })] {
