@@ -169,6 +169,11 @@ impl Track {
         }
     }
 
+    /// Whether it is a picture of which nothing is missing.
+    pub(super) fn moves(&self) -> bool {
+        self.codec.is_video() && self.missing.is_empty()
+    }
+
     /// The packets that are to be asked for now, put into `asked`. Tells whether some were given
     /// up, because they were asked for in vain.
     pub(super) fn ask(&mut self, now: Duration, asked: &mut Vec<u16>) -> bool {
@@ -286,6 +291,22 @@ impl Track {
 impl Counted {
     fn includes(&self, sequence: u64) -> bool {
         sequence >= self.first && self.last.is_none_or(|last| sequence <= last)
+    }
+}
+
+impl Count {
+    /// The share of packets that never came.
+    pub(super) fn loss(&self) -> f64 {
+        self.lost as f64 / (self.packets + self.lost).max(1) as f64
+    }
+}
+
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }
 
