@@ -45,54 +45,51 @@ impl Work {
     }
 }
 
-/// What they come to is the server's business: here it only matters that they came. So nothing of
-/// what fails on the way is looked at.
 pub(super) fn idle(work: &Work) {
     let mut kept = VecDeque::new();
     work.at_pace(|number| {
-        let Some(mut socket) = work.dial(number) else { return };
+        let mut socket = work.dial(number)?;
         let begun: &[u8] = if number % 2 == 0 { b"" } else { b"GET / HTTP/1.1\r\nHost: a\r\nX-" };
-        let _ = socket.write_all(begun);
+        let said = socket.write_all(begun).ok();
         keep(&mut kept, socket, KEPT_MAX);
+        said
     });
 }
 
 pub(super) fn garbage(work: &Work) {
     work.at_pace(|number| {
-        let Some(mut socket) = work.dial(number) else { return };
+        let mut socket = work.dial(number)?;
         let words = match number % 4 {
             0 => noise(fastrand::usize(1..4_000)),
             1 => b"GET /\xff\xfe HTTP/9.9\r\nContent-Length: -1\r\n\r\n".to_vec(),
             2 => [b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nX: ", &*vec![b'a'; 40_000]].concat(),
             _ => b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n".to_vec(),
         };
-        let _ = socket.write_all(&words);
-        let _ = socket.read(&mut [0; 512]);
+        // A server may hang up before it has all of that.
+        let said = socket.write_all(&words);
+        socket.read(&mut [0; 512]).ok().filter(|length| *length > 0 || said.is_err()).map(|_| ())
     });
 }
 
 pub(super) fn deaf(work: &Work) {
     let mut kept = VecDeque::new();
     work.at_pace(|number| {
-        let Some(target) = work.target(number) else { return };
-        let Ok(mut socket) = dial(work.address(number), target.tcp, Some(DEAF_ROOM)) else {
-            return;
-        };
+        let to = work.target(number)?.tcp;
+        let mut socket = dial(work.address(number), to, Some(DEAF_ROOM)).ok()?;
         let asked = (0..DEAF_REQUESTS).take_while(|_| socket.write_all(GET).is_ok()).count();
-        if asked > 0 {
-            keep(&mut kept, socket, DEAF_MAX);
-        }
+        keep(&mut kept, socket, DEAF_MAX);
+        (asked > 0).then_some(())
     });
 }
 
 pub(super) fn connect(work: &Work) {
     let mut kept = VecDeque::new();
     work.at_pace(|number| {
-        let Some(mut socket) = work.dial(number) else { return };
-        let _ = socket.set_nonblocking(true);
-        let _ = socket.write(GET);
+        let mut socket = work.dial(number)?;
+        let said = socket.set_nonblocking(true).and_then(|()| socket.write(GET)).ok();
         // It has a moment to be read and answered.
         keep(&mut kept, socket, KEPT_MAX);
+        said.map(|_| ())
     });
 }
 

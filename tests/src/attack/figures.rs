@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Actor, Attack, Kind, Sort, Target};
+use super::{Actor, Attack, Kind, Sort, Target, Tries};
 use crate::load::{self, Profile, Report, Trust};
 use crate::process::{Runtime, Server};
 
@@ -45,7 +45,7 @@ pub struct Figures {
     plan: Plan,
     peace: Report,
     attack: Report,
-    tries: Vec<(Kind, u64)>,
+    tries: Vec<Tries>,
     /// Why it is no success whatever the viewers got, if it is none.
     problem: Option<String>,
 }
@@ -135,8 +135,11 @@ impl Figures {
 
     /// For programs.
     pub fn json(&self) -> Value {
-        let tries: serde_json::Map<String, Value> =
-            self.tries.iter().map(|(kind, tries)| (kind.name().to_owned(), json!(tries))).collect();
+        let tries = self
+            .tries
+            .iter()
+            .map(|it| (it.kind.name().to_owned(), json!({"all": it.all, "through": it.through})));
+        let tries: Map<String, Value> = tries.collect();
         json!({
             "runtime": self.plan.runtime.package(),
             "peace": self.peace.json(),
@@ -173,8 +176,8 @@ impl fmt::Display for Figures {
                 )?;
             }
         }
-        for (kind, tries) in &self.tries {
-            writeln!(f, "  tried         {tries} {}", kind.name())?;
+        for tries in &self.tries {
+            writeln!(f, "  tried         {tries}")?;
         }
         if let Some(problem) = &self.problem {
             writeln!(f, "  PROBLEM       {problem}")?;

@@ -6,6 +6,7 @@ mod datagrams;
 mod figures;
 mod words;
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use self::datagrams::Sort;
-pub use figures::{Figures, Plan};
+pub use self::figures::{Figures, Plan};
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(5);
@@ -61,11 +62,23 @@ pub struct Actor {
     pub first: Ipv4Addr,
 }
 
+/// How often something was tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tries {
+    /// What.
+    pub kind: Kind,
+    /// How often.
+    pub all: u64,
+    /// How often it came as far as it was meant to. Of connections beyond what one address may
+    /// have, that is no more than that they were begun.
+    pub through: u64,
+}
+
 /// Actors at work. They stop with this value.
 #[derive(Debug)]
 pub struct Attack {
     stop: Arc<AtomicBool>,
-    actors: Vec<(Kind, Arc<AtomicU64>)>,
+    actors: Vec<(Kind, Arc<[AtomicU64; 2]>)>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -79,14 +92,14 @@ impl Attack {
         let stop = Arc::new(AtomicBool::new(false));
         let mut attack = Self { stop, actors: Vec::new(), threads: Vec::new() };
         for actor in actors {
-            let tries = Arc::new(AtomicU64::new(0));
-            attack.actors.push((actor.kind, Arc::clone(&tries)));
+            let counts = Arc::<[AtomicU64; 2]>::default();
+            attack.actors.push((actor.kind, Arc::clone(&counts)));
             let work = Work {
                 actor: actor.clone(),
                 targets: targets.to_vec(),
                 taken: taken.to_owned(),
                 stop: Arc::clone(&attack.stop),
-                tries,
+                counts,
             };
             let thread = std::thread::Builder::new().name("attack".to_owned());
             let thread = thread.spawn(move || work.go());
@@ -96,8 +109,13 @@ impl Attack {
     }
 
     /// How often each kind was tried so far.
-    pub fn tries(&self) -> Vec<(Kind, u64)> {
-        self.actors.iter().map(|(kind, tries)| (*kind, tries.load(Ordering::Relaxed))).collect()
+    pub fn tries(&self) -> Vec<Tries> {
+        let of = |(kind, counts): &(Kind, Arc<[AtomicU64; 2]>)| {
+            let [all, through] = &**counts;
+            let (all, through) = (all.load(Ordering::Relaxed), through.load(Ordering::Relaxed));
+            Tries { kind: *kind, all, through }
+        };
+        self.actors.iter().map(of).collect()
     }
 }
 
@@ -117,7 +135,7 @@ struct Work {
     targets: Vec<Target>,
     taken: String,
     stop: Arc<AtomicBool>,
-    tries: Arc<AtomicU64>,
+    counts: Arc<[AtomicU64; 2]>,
 }
 
 impl Work {
@@ -133,8 +151,10 @@ impl Work {
         }
     }
 
-    /// Calls `attempt` at the actor's pace with the number of the try, until it is to stop.
-    fn at_pace(&self, mut attempt: impl FnMut(u64)) {
+    /// Calls `attempt` at the actor's pace with the number of the try, until it is to stop. It
+    /// answers with something if it came through.
+    fn at_pace(&self, mut attempt: impl FnMut(u64) -> Option<()>) {
+        let [all, through] = &*self.counts;
         let pace = Duration::from_secs(1) / self.actor.per_second.max(1);
         let mut due = Instant::now();
         let mut number = 0;
@@ -145,9 +165,10 @@ impl Work {
                 continue;
             }
             due = (due + pace).max(now.checked_sub(LAG_MAX).unwrap_or(now));
-            attempt(number);
+            let came = attempt(number);
             number += 1;
-            self.tries.fetch_add(1, Ordering::Relaxed);
+            all.fetch_add(1, Ordering::Relaxed);
+            through.fetch_add(u64::from(came.is_some()), Ordering::Relaxed);
         }
     }
 
@@ -161,6 +182,12 @@ impl Work {
     fn target(&self, number: u64) -> Option<&Target> {
         let all = self.targets.len().max(1) as u64;
         self.targets.get(usize::try_from(number % all).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Tries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {} came through", self.all, self.kind.name(), self.through)
     }
 }
 

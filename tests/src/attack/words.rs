@@ -71,23 +71,21 @@ impl Talk {
     }
 }
 
-/// Whether and why a server hangs up is its business, here and below.
 pub(super) fn garbage(work: &Work) {
     work.at_pace(|number| {
-        let Some(mut talk) = Talk::open(work, number) else { return };
+        let mut talk = Talk::open(work, number)?;
         let turn = usize::try_from(number).unwrap_or_default() % (WORDS.len() + 1);
-        let _ = match WORDS.get(turn) {
-            Some(words) => talk.say(words),
-            None => talk.socket.write_all(&noise(500)).ok(),
-        };
-        let _ = talk.hear(|_| true);
+        match WORDS.get(turn) {
+            Some(words) => talk.say(words)?,
+            None => talk.socket.write_all(&noise(500)).ok()?,
+        }
+        // An answer, or the end.
+        talk.hear(|_| true)
     });
 }
 
 pub(super) fn taken_name(work: &Work) {
-    work.at_pace(|number| {
-        let _ = take_name(work, number);
-    });
+    work.at_pace(|number| take_name(work, number));
 }
 
 fn take_name(work: &Work, number: u64) -> Option<()> {

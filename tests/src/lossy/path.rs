@@ -315,6 +315,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(300);
+    const NUMBERS: u32 = 2_000;
 
     fn socket() -> std::net::UdpSocket {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -330,7 +331,19 @@ mod tests {
         (LossyPath::new(near, server.local_addr().unwrap(), terms).unwrap(), near)
     }
 
-    /// What comes, until nothing does: numbers, and from where.
+    /// What comes while numbers are sent from one socket: numbers, and from where.
+    fn sent(
+        from: &std::net::UdpSocket,
+        to: SocketAddr,
+        at: &std::net::UdpSocket,
+    ) -> Vec<(u32, SocketAddr)> {
+        let at = at.try_clone().unwrap();
+        let receiving = std::thread::spawn(move || all(&at));
+        send(from, to, 0..NUMBERS);
+        receiving.join().unwrap()
+    }
+
+    /// What comes, until nothing does.
     fn all(socket: &std::net::UdpSocket) -> Vec<(u32, SocketAddr)> {
         let mut room = [0; 16];
         let mut came = Vec::new();
@@ -355,10 +368,8 @@ mod tests {
         let run = |seed| {
             let (server, remote) = (socket(), socket());
             let (path, near) = path(&server, Terms { loss: 0.1, seed, ..Terms::default() });
-            send(&remote, near, 0..2_000);
-            let there = all(&server);
-            send(&server, there[0].1, 0..2_000);
-            let back = all(&remote);
+            let there = sent(&remote, near, &server);
+            let back = sent(&server, there[0].1, &remote);
             assert!(back.iter().all(|(_, from)| *from == near));
             let numbers = |came: &[(u32, SocketAddr)]| -> Vec<u32> {
                 came.iter().map(|(number, _)| *number).collect()
@@ -366,7 +377,8 @@ mod tests {
             let passage = path.passage();
             for (came, (passed, lost)) in [(&there, passage.there), (&back, passage.back)] {
                 assert!((120..=280).contains(&lost), "{passage:?}");
-                assert_eq!((passed + lost, passed), (2_000, came.len() as u64), "{passage:?}");
+                let passed_and_all = (came.len() as u64, NUMBERS.into());
+                assert_eq!((passed, passed + lost), passed_and_all, "{passage:?}");
                 assert!(came.is_sorted_by_key(|(number, _)| *number));
             }
             (numbers(&there), numbers(&back))

@@ -112,6 +112,20 @@ impl Crashes {
         Ok(())
     }
 
+    /// Lets it die no more, and waits until viewers find their streams there.
+    pub(super) fn end(
+        &mut self,
+        cdn: &mut Cdn,
+        audience: &mut Audience,
+        churn: &mut Churn,
+    ) -> Result<(), String> {
+        while !self.is_up() {
+            audience.run_until(Instant::now() + TURN)?;
+            self.turn(cdn, audience, churn)?;
+        }
+        Ok(())
+    }
+
     /// Waits until all streams can be played at a node.
     pub(super) fn wait_for_streams(
         &self,

@@ -14,7 +14,7 @@ use self::churn::Churn;
 use self::crashes::Crashes;
 use self::health::Health;
 pub use self::verdict::Verdict;
-use crate::attack::Attack;
+use crate::attack::{Attack, Tries};
 use crate::load::{Audience, Place, State};
 use crate::lossy::{Cdn, Hop, Make, Terms};
 use crate::process::Runtime;
@@ -171,7 +171,7 @@ impl<'p> Soak<'p> {
 
     /// How it stands.
     fn line(&self) -> String {
-        let tries: u64 = self.tries().iter().map(|(_, tries)| tries).sum();
+        let tries: u64 = self.tries().iter().map(|tries| tries.all).sum();
         format!(
             "{:5.0} s  {}  {} packets/s  still {:.2} s at most  {}  {} crashes  {tries} attacks",
             self.begun.elapsed().as_secs_f64(),
@@ -183,9 +183,8 @@ impl<'p> Soak<'p> {
         )
     }
 
-    fn tries(&self) -> Vec<(&'static str, u64)> {
-        let tries = self.attack.as_ref().map(Attack::tries).unwrap_or_default();
-        tries.into_iter().map(|(kind, tries)| (kind.name(), tries)).collect()
+    fn tries(&self) -> Vec<Tries> {
+        self.attack.as_ref().map(Attack::tries).unwrap_or_default()
     }
 
     fn longest_still(&self) -> Duration {
@@ -204,18 +203,26 @@ impl<'p> Soak<'p> {
         }
         self.attack = None;
         self.churn.end(&mut self.audience);
+        if !was_interrupted {
+            let Self { cdn, audience, churn, crashes, .. } = &mut self;
+            crashes.end(cdn, audience, churn)?;
+        }
         let end = Instant::now() + if was_interrupted { Duration::ZERO } else { FORGET };
         while !self.health.is_as_before()? && Instant::now() < end {
             let span = Instant::now() + SECOND;
             self.audience.run_until(span)?;
         }
+        // To ask takes a descriptor too.
+        let nodes = self.health.nodes(took);
         let viewers = verdict::viewers(&self.cdn, STEADY_EDGE);
         if was_interrupted {
             self.problems.push("interrupted".to_owned());
         } else if viewers != Some(self.steady.len() as u64) {
             self.problems.push(format!("edge1 tells of {viewers:?} viewers in the end"));
         }
-        self.problems.extend(verdict::complaints(&mut self.cdn));
+        if !was_interrupted {
+            self.problems.extend(verdict::complaints(&mut self.cdn));
+        }
         let strange = self.audience.strange();
         self.problems
             .extend(strange.iter().map(|(what, packets)| format!("{packets} packets {what}")));
@@ -226,7 +233,7 @@ impl<'p> Soak<'p> {
             crashes: self.crashes.count(),
             back_after: self.crashes.back_after(),
             tries,
-            nodes: self.health.nodes(took),
+            nodes,
             problems: self.problems,
         })
     }

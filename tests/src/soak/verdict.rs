@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::churn::Joins;
 use super::health::Node;
+use crate::attack::Tries;
 use crate::http;
 use crate::lossy::Cdn;
 
@@ -29,7 +30,7 @@ pub struct Verdict {
     /// How long after its start it had its streams at the latest.
     pub back_after: Duration,
     /// How often what was tried by those who mean no good.
-    pub tries: Vec<(&'static str, u64)>,
+    pub tries: Vec<Tries>,
     /// Nodes that lived all the while.
     pub nodes: Vec<Node>,
     /// What else was wrong.
@@ -103,8 +104,8 @@ impl fmt::Display for Verdict {
             "       edge2 was killed {crashes} times, and had its streams {back:.1} s after its \
              start at the latest"
         )?;
-        for (what, tries) in &self.tries {
-            writeln!(f, "       {tries} {what}")?;
+        for tries in &self.tries {
+            writeln!(f, "       {tries}")?;
         }
         for problem in &self.problems {
             writeln!(f, "FAILED {problem}")?;
