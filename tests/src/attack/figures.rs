@@ -169,7 +169,7 @@ impl fmt::Display for Figures {
             for server in &report.processes {
                 writeln!(
                     f,
-                    "                server: {:.1} % of a core, kept waiting for one {:.1} %, {} KiB",
+                    "                server: {:.1} % of a core, waited for one {:.1} %, {} KiB",
                     server.used.cpu_percent(),
                     server.used.waited_percent(),
                     server.kib

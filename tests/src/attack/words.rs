@@ -90,7 +90,6 @@ pub(super) fn taken_name(work: &Work) {
 
 fn take_name(work: &Work, number: u64) -> Option<()> {
     let mut talk = Talk::open(work, number)?;
-    let says = |what: &'static str| move |heard: &Incoming| matches!(heard, Incoming::Text(text) if text.contains(what));
     talk.ask("connection", connection_request())?;
     talk.hear(says("getUserData"))?;
     let shape = Shape::audio_video();
@@ -101,6 +100,10 @@ fn take_name(work: &Work, number: u64) -> Option<()> {
     let offer = OFFERS.get(turn).copied().unwrap_or_default();
     talk.ask("publishStream", publish_request(&id(), "not-taken", &shape, offer))?;
     talk.hear(says("FAILED"))
+}
+
+fn says(what: &'static str) -> impl Fn(&Incoming) -> bool {
+    move |heard| if let Incoming::Text(text) = heard { text.contains(what) } else { false }
 }
 
 fn id() -> String {

@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     bitrate: u64,
     /// Datagrams in a second
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(..=200_000))]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(..=99_999))]
     datagrams: u32,
     /// Connections in a second
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=5_000))]

@@ -365,3 +365,20 @@ fn examine(at: Duration, payload: &[u8], publisher: Option<u32>, tally: &mut Tal
         None => tally.altered += 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_stands_still_from_one_move_to_the_next() {
+        let second = Duration::from_secs;
+        let mut picture = Picture::default();
+        assert_eq!(picture.longest(second(9)), Duration::ZERO);
+        for at in [1, 2, 5, 6] {
+            picture.moves(second(at));
+        }
+        assert_eq!(picture.longest(second(7)), second(3));
+        assert_eq!(picture.longest(second(10)), second(4));
+    }
+}

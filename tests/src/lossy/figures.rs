@@ -170,3 +170,43 @@ fn percent(share: f64) -> String {
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(loss: f64, pictures: f64) -> Figures {
+        let plan = Plan {
+            runtime: Runtime::Mio,
+            loss,
+            hop: Hop::All,
+            delay: Duration::ZERO,
+            seed: 1,
+            viewers: 1,
+            publishers: 1,
+            bitrate: 1,
+            span: Duration::from_secs(1),
+        };
+        let p99 = Duration::from_millis(if loss > 0.0 { 30 } else { 10 });
+        Figures { plan, pictures, all: pictures, p99, problem: None }
+    }
+
+    #[test]
+    fn what_may_be_missing_depends_on_what_was_lost() {
+        for (loss, least) in [(0.0, 0.000_1), (0.01, 0.000_1), (0.05, 0.001), (0.1, 0.01)] {
+            assert!(figures(loss, least * 0.99).is_fine(), "{loss}");
+            assert!(!figures(loss, least).is_fine(), "{loss}");
+        }
+        assert!(figures(0.3, 0.5).is_fine());
+        let void = Figures { problem: Some("void".to_owned()), ..figures(0.0, 0.0) };
+        assert!(!void.is_fine());
+    }
+
+    #[test]
+    fn the_table_tells_delay_against_its_first_row() {
+        let said = table(&[figures(0.0, 0.0), figures(0.1, 0.02)]);
+        let rows: Vec<&str> = said.lines().skip(2).collect();
+        assert!(rows[0].contains("+0.00 ms") && rows[0].ends_with("fine"), "{said}");
+        assert!(rows[1].contains("+20.00 ms") && rows[1].ends_with("MISSED"), "{said}");
+    }
+}

@@ -114,3 +114,59 @@ impl fmt::Display for Verdict {
         writeln!(f, "{} {all}", mark(self.is_fine()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fine() -> Verdict {
+        let node = Node {
+            name: "edge1".to_owned(),
+            descriptors: (30, 30),
+            kib: (100_000, 104_900),
+            settled: true,
+        };
+        Verdict {
+            took: Duration::from_secs(600),
+            joins: Joins { done: 3, waits: vec![30, 10, 20], ..Joins::default() },
+            still: STILL_MAX,
+            crashes: 1,
+            back_after: Duration::from_secs(1),
+            tries: Vec::new(),
+            nodes: vec![node],
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn anything_that_is_wrong_is_told_and_counts() {
+        let said = fine().to_string();
+        assert!(fine().is_fine() && !said.contains("FAILED"), "{said}");
+        assert!(said.contains("p50 20 ms, p99 30 ms"), "{said}");
+        let spoil: [(&str, fn(&mut Verdict)); 6] = [
+            ("1: no media in time", |it| {
+                it.joins.failed.insert("no media in time".to_owned(), 1);
+            }),
+            ("2 held back", |it| it.joins.held_back = 2),
+            ("3.10 s", |it| it.still += Duration::from_millis(100)),
+            ("31 after", |it| it.nodes[0].descriptors.1 = 31),
+            ("+6.0 %", |it| it.nodes[0].kib.1 = 106_000),
+            ("edge1: a bad line", |it| it.problems.push("edge1: a bad line".to_owned())),
+        ];
+        for (words, spoil) in spoil {
+            let mut verdict = fine();
+            spoil(&mut verdict);
+            let said = verdict.to_string();
+            assert!(!verdict.is_fine() && said.contains("FAILED"), "{said}");
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+
+    #[test]
+    fn memory_is_not_judged_before_it_has_settled() {
+        let mut verdict = fine();
+        verdict.nodes[0].kib.1 = 200_000;
+        verdict.nodes[0].settled = false;
+        assert!(verdict.is_fine(), "{verdict}");
+    }
+}
