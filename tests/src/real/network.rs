@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 /// What holds a network for its owner.
 const LOCK_PORT: u16 = 21_079;
 
-/// Addresses of this machine that no other world, and no other run, uses as long as this value lives.
+/// Addresses of this machine that nobody else who takes a network uses as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Network {
     base: [u8; 2],

@@ -75,8 +75,8 @@ impl fmt::Display for Verdict {
         let [half, most] = [500, 990].map(|rank| self.joins.wait(rank).unwrap_or_default());
         writeln!(
             f,
-            "{} joins: {done} in {:.0} s, {failures} failed, {cut} cut by a crash, {held_back} held \
-             back; first picture p50 {half} ms, p99 {most} ms",
+            "{} joins: {done} in {:.0} s, {failures} failed, {cut} cut by a crash, {held_back} \
+             held back; first picture p50 {half} ms, p99 {most} ms",
             mark(failures + held_back == 0),
             self.took.as_secs_f64(),
         )?;
