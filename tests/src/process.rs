@@ -93,6 +93,28 @@ impl Server {
         Self::launch(runtime, &on_loopback(properties), None, &[], Telling::All)
     }
 
+    /// The same with no options and with more properties.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_on_loopback(runtime: Runtime, properties: &str) -> Result<Self, String> {
+        Self::launch(runtime, &on_loopback(properties), None, &[], true)
+    }
+
+    /// The same on what the whole of `flashphoner.properties` says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::start`].
+    pub fn start_in_session(
+        runtime: Runtime,
+        properties: &str,
+        balancing: Option<&str>,
+    ) -> Result<Self, String> {
+        Self::launch(runtime, properties, balancing, &[], true)
+    }
+
     /// Starts a server with these options, on what the whole of `flashphoner.properties` says.
     ///
     /// # Errors

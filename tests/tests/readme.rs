@@ -28,7 +28,8 @@ fn every_command_works() {
     for line in readme.commands() {
         kinds.insert(run(&line, &folder.0));
     }
-    let expected = ["bench", "build", "check", "curl", "demo", "gate", "load", "simulation"];
+    let expected =
+        ["bench", "build", "check", "curl", "demo", "gate", "load", "simulation", "trial"];
     assert_eq!(kinds, BTreeSet::from(expected), "a kind of command is not in the README any more");
 }
 
@@ -175,32 +176,10 @@ fn run(line: &str, folder: &Path) -> &'static str {
             "--package",
             "distributary-tests",
             "--bin",
-            "sim",
+            program,
             "--",
             options @ ..,
-        ] => {
-            let said = Command::new(env!("CARGO_BIN_EXE_sim")).args(options).output();
-            let said = said.expect("it starts");
-            assert!(said.status.success(), "{line}: {}", text(&said.stderr));
-            let said = text(&said.stdout);
-            let sum = [" trace ", " 0 violations, "].iter().any(|sum| said.contains(sum));
-            assert!(sum, "{line}: {said}");
-            "simulation"
-        }
-        [
-            "cargo",
-            "run",
-            "--release",
-            "--package",
-            "distributary-tests",
-            "--bin",
-            "load",
-            "--",
-            options @ ..,
-        ] => {
-            put_under_load(options, folder);
-            "load"
-        }
+        ] => run_program(program, options, folder),
         [package, options @ ..] if options.contains(&"--check") => {
             let binary = binary(runtime(package).expect(line)).expect("it builds");
             let said = Command::new(binary).args(options).current_dir(folder).output();
@@ -217,6 +196,29 @@ fn run(line: &str, folder: &Path) -> &'static str {
     }
 }
 
+/// Runs a program of the tests.
+fn run_program(program: &str, options: &[&str], folder: &Path) -> &'static str {
+    match program {
+        "sim" => {
+            let said = Command::new(env!("CARGO_BIN_EXE_sim")).args(options).output();
+            let said = said.expect("it starts");
+            assert!(said.status.success(), "{options:?}: {}", text(&said.stderr));
+            let said = text(&said.stdout);
+            let sum = [" trace ", " 0 violations, "].iter().any(|sum| said.contains(sum));
+            assert!(sum, "{options:?}: {said}");
+            "simulation"
+        }
+        "load" => {
+            put_under_load(options, folder);
+            "load"
+        }
+        "soak" => trial(env!("CARGO_BIN_EXE_soak"), options),
+        "lossy" => trial(env!("CARGO_BIN_EXE_lossy"), options),
+        "attack" => trial(env!("CARGO_BIN_EXE_attack"), options),
+        _ => panic!("no program of the tests is called {program}"),
+    }
+}
+
 fn runtime(package: &str) -> Option<Runtime> {
     [Runtime::Mio, Runtime::Tokio].into_iter().find(|runtime| runtime.package() == package)
 }
@@ -228,6 +230,13 @@ fn bench() -> &'static str {
     assert_eq!(said.status.code(), Some(2), "{}", text(&said.stderr));
     assert!(text(&said.stderr).contains("tests/bench quick"), "{}", text(&said.stderr));
     "bench"
+}
+
+/// A program that takes minutes tells that it knows its options; it has tests of its own.
+fn trial(program: &str, options: &[&str]) -> &'static str {
+    let said = Command::new(program).args(options).arg("--help").output().expect("it starts");
+    assert!(said.status.success(), "{options:?}: {}", text(&said.stderr));
+    "trial"
 }
 
 /// Loads a server of our own as the reader loads one on this machine, but not as long and not as

@@ -28,6 +28,8 @@ pub(super) struct Fleet {
     reported: Events,
     intake: Intake,
     pub(super) viewers: Vec<Viewer>,
+    /// Places of viewers who need them no more.
+    vacant: Vec<usize>,
     /// When which viewer is to be called; only what the viewer itself says still counts.
     calls: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Why viewers could not even begin.
@@ -45,6 +47,7 @@ impl Fleet {
             reported: Events::with_capacity(EVENTS_A_TURN),
             intake: Intake::default(),
             viewers: Vec::new(),
+            vacant: Vec::new(),
             calls: BinaryHeap::new(),
             stillborn: BTreeMap::new(),
             tally: Tally::default(),
@@ -56,9 +59,9 @@ impl Fleet {
         self.clock.elapsed()
     }
 
-    /// Lets one more viewer come.
-    pub(super) fn open(&mut self, ticket: &Ticket) {
-        self.take(|ground, token| Viewer::open(ground, ticket, token));
+    /// Lets one more viewer come. Answers with its place, if it could begin.
+    pub(super) fn open(&mut self, ticket: &Ticket) -> Option<usize> {
+        self.take(|ground, token| Viewer::open(ground, ticket, token))
     }
 
     /// Seats one more viewer.
@@ -66,15 +69,39 @@ impl Fleet {
         self.take(|ground, token| Viewer::seat(ground, seat, token));
     }
 
-    fn take(&mut self, make: impl FnOnce(&Ground<'_>, Token) -> io::Result<Viewer>) {
-        let index = self.viewers.len();
+    /// Lets one viewer go in its own way.
+    pub(super) fn part(&mut self, place: usize, go: impl FnOnce(&mut Viewer, &Ground<'_>)) {
+        let ground = ground(self.clock, &self.poll, &self.kind, &mut self.tally);
+        if let Some(viewer) = self.viewers.get_mut(place) {
+            go(viewer, &ground);
+        }
+    }
+
+    /// Gives the place of a viewer that is over to the next one that comes.
+    pub(super) fn vacate(&mut self, place: usize) {
+        self.vacant.push(place);
+    }
+
+    fn take(
+        &mut self,
+        make: impl FnOnce(&Ground<'_>, Token) -> io::Result<Viewer>,
+    ) -> Option<usize> {
+        let index = self.vacant.last().copied().unwrap_or(self.viewers.len());
         let ground = ground(self.clock, &self.poll, &self.kind, &mut self.tally);
         match make(&ground, Token(2 * index)) {
             Ok(viewer) => {
                 self.calls.push(Reverse((viewer.due, index)));
-                self.viewers.push(viewer);
+                match self.viewers.get_mut(index) {
+                    Some(before) => *before = viewer,
+                    None => self.viewers.push(viewer),
+                }
+                self.vacant.pop();
+                Some(index)
             }
-            Err(error) => *self.stillborn.entry(complaint(&error)).or_default() += 1,
+            Err(error) => {
+                *self.stillborn.entry(complaint(&error)).or_default() += 1;
+                None
+            }
         }
     }
 
@@ -157,13 +184,14 @@ impl Fleet {
         tracks.for_each(|track| track.count_no_further());
     }
 
-    /// What was counted.
-    pub(super) fn counted(&mut self) -> Count {
-        let mut count = Count::default();
+    /// What was counted: of pictures, and of sound.
+    pub(super) fn counted(&mut self) -> [Count; 2] {
+        let [mut pictures, mut sound] = [Count::default(); 2];
         for track in self.viewers.iter_mut().flat_map(Viewer::tracks) {
-            count += track.counted();
+            let of_kind = if track.codec.is_video() { &mut pictures } else { &mut sound };
+            *of_kind += track.counted();
         }
-        count
+        [pictures, sound]
     }
 
     /// Packets that came, but found no room in the viewers' sockets, as far as the kernel tells.

@@ -8,6 +8,7 @@
 //! own, and shares nothing with core, which it judges.
 
 mod address;
+mod audience;
 mod connection;
 mod fleet;
 pub mod floor;
@@ -48,6 +49,7 @@ use crate::browser::{Codec, Shape};
 use crate::figures::{Usage, Used, resident_kib};
 
 pub use address::{Address, Protocol};
+pub(crate) use audience::{Audience, Farewell, Place, State};
 pub use profiles::Profile;
 pub use report::{Process, Report};
 pub use tls::{Trust, fingerprint};
@@ -259,6 +261,7 @@ impl<P: FnMut(Progress)> Run<'_, P> {
         }
         let endings = self.fleet.endings();
         self.fleet.leave().map_err(|error| error.to_string())?;
+        let [pictures, sound] = self.fleet.counted();
         let key_frame_requests = self.publishers.take().map_or(0, Publishers::end);
         Ok(Report {
             viewers: self.plan.viewers,
@@ -270,7 +273,8 @@ impl<P: FnMut(Progress)> Run<'_, P> {
             first_packet: self.waits(|asked, _| asked, |first, _| first),
             first_key_frame: self.waits(|asked, _| asked, |_, key_frame| key_frame),
             span: to - from,
-            count: self.fleet.counted(),
+            count: pictures + sound,
+            pictures,
             delay: Quantiles::of(self.fleet.tally.delays.iter().copied()),
             counted: (seconds(from), seconds(to)),
             thread,

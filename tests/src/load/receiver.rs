@@ -76,7 +76,28 @@ pub(super) struct Receiver {
     pub(super) first_packet: Option<Duration>,
     pub(super) first_key_frame: Option<Duration>,
     pub(super) last_packet: Duration,
+    pub(super) picture: Picture,
     room: Vec<u8>,
+}
+
+/// How well a picture moves: it stands still while a packet of it is missing, and from one that was
+/// given up to the next key frame.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Picture {
+    moved: Option<Duration>,
+    still: Duration,
+}
+
+impl Picture {
+    fn moves(&mut self, at: Duration) {
+        self.still = self.longest(at);
+        self.moved = Some(at);
+    }
+
+    /// How long it stood still at most so far; before it moved at all, not at all.
+    pub(super) fn longest(&self, at: Duration) -> Duration {
+        self.still.max(self.moved.map_or(Duration::ZERO, |moved| at.saturating_sub(moved)))
+    }
 }
 
 impl Receiver {
@@ -105,6 +126,7 @@ impl Receiver {
             first_packet: None,
             first_key_frame: None,
             last_packet: now,
+            picture: Picture::default(),
             room: Vec::new(),
         }
     }
@@ -189,10 +211,12 @@ impl Receiver {
             Arrival::Next | Arrival::Late => {}
             Arrival::Again => return,
         }
+        if track.moves() && self.blind.is_none() {
+            self.picture.moves(at);
+        }
         track.time(at, header.timestamp);
-        let sampled = self.until_sample == 0;
-        self.until_sample = if sampled { self.scrutiny.sample } else { self.until_sample } - 1;
         let codec = track.codec;
+        let sampled = self.samples();
         let searched = codec.is_video() && self.blind.is_some();
         if !sampled && !searched {
             return;
@@ -230,13 +254,26 @@ impl Receiver {
         let Some((sequence, payload)) = payload.split_first_chunk() else { return };
         tally.retransmitted += 1;
         let Some(index) = track.extend(u16::from_be_bytes(*sequence)) else { return };
-        if track.arrive(at, index) == Arrival::Late
-            && self.blind.is_some()
-            && begins_key_frame(track.codec, payload)
-        {
+        if track.arrive(at, index) != Arrival::Late {
+            return;
+        }
+        if self.blind.is_some() && begins_key_frame(track.codec, payload) {
             self.blind = None;
             self.first_key_frame.get_or_insert(at);
         }
+        if track.moves() && self.blind.is_none() {
+            self.picture.moves(at);
+        }
+        if self.samples() && !payload.is_empty() {
+            examine(at, payload, self.scrutiny.publisher, tally);
+        }
+    }
+
+    /// Whether it is the turn of a packet to be looked into.
+    fn samples(&mut self) -> bool {
+        let sampled = self.until_sample == 0;
+        self.until_sample = if sampled { self.scrutiny.sample } else { self.until_sample } - 1;
+        sampled
     }
 
     /// Whether something should be asked for before the next round.
@@ -326,5 +363,22 @@ fn examine(at: Duration, payload: &[u8], publisher: Option<u32>, tally: &mut Tal
     match Stamp::find(payload).filter(|stamp| stamp.publisher == publisher) {
         Some(stamp) => tally.delay(at, at.saturating_sub(stamp.sent)),
         None => tally.altered += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_stands_still_from_one_move_to_the_next() {
+        let second = Duration::from_secs;
+        let mut picture = Picture::default();
+        assert_eq!(picture.longest(second(9)), Duration::ZERO);
+        for at in [1, 2, 5, 6] {
+            picture.moves(second(at));
+        }
+        assert_eq!(picture.longest(second(7)), second(3));
+        assert_eq!(picture.longest(second(10)), second(4));
     }
 }

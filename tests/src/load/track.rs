@@ -169,6 +169,11 @@ impl Track {
         }
     }
 
+    /// Whether it is a picture of which nothing is missing.
+    pub(super) fn moves(&self) -> bool {
+        self.codec.is_video() && self.missing.is_empty()
+    }
+
     /// The packets that are to be asked for now, put into `asked`. Tells whether some were given
     /// up, because they were asked for in vain.
     pub(super) fn ask(&mut self, now: Duration, asked: &mut Vec<u16>) -> bool {
@@ -289,6 +294,22 @@ impl Counted {
     }
 }
 
+impl Count {
+    /// The share of packets that never came.
+    pub(super) fn loss(&self) -> f64 {
+        self.lost as f64 / (self.packets + self.lost).max(1) as f64
+    }
+}
+
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
 impl std::ops::AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
         self.packets += other.packets;
@@ -378,7 +399,7 @@ mod tests {
         track.count();
         arrive(&mut track, MS, [1, 3, 6]);
         let mut asked = Vec::new();
-        assert!(!track.ask(MS, &mut asked));
+        assert!(!track.ask(MS, &mut asked) && !track.moves());
         assert_eq!(asked, [2, 4, 5]);
         asked.clear();
         assert!(!track.ask(99 * MS, &mut asked));
@@ -390,7 +411,7 @@ mod tests {
             assert_eq!(asked, [2, 5], "{round}");
         }
         assert!(track.ask(1_001 * MS, &mut asked));
-        assert!(track.missing.is_empty());
+        assert!(track.missing.is_empty() && track.moves());
         assert_eq!(track.counted(), Count { packets: 4, late: 1, lost: 2, gaps: 2 });
     }
 

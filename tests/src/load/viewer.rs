@@ -210,6 +210,24 @@ impl Viewer {
         self.be_gone();
     }
 
+    /// Goes without a goodbye: its connection ends, and nothing more comes from its UDP socket.
+    pub(super) fn vanish(&mut self, ground: &Ground<'_>) {
+        if let Some(media) = &mut self.media {
+            // As above.
+            let _ = ground.registry.deregister(&mut media.socket);
+        }
+        self.over("it vanished");
+    }
+
+    /// Says nothing any more, but keeps its sockets, as a page whose machine sleeps.
+    pub(super) fn fall_silent(&mut self, ground: &Ground<'_>) {
+        if let Some(media) = &mut self.media {
+            // As above.
+            let _ = ground.registry.deregister(&mut media.socket);
+        }
+        self.ending.get_or_insert_with(|| "it fell silent".to_owned());
+    }
+
     /// Whether it waits no longer for what the server says to its goodbye.
     pub(super) fn be_gone(&mut self) -> bool {
         let left = self.dialogue.as_ref().is_none_or(|it| it.signaling.has_left());

@@ -7,15 +7,17 @@
 
 mod cable;
 mod log;
+mod network;
 
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use distributary_core::Event;
 use serde_json::Value;
 
 use self::cable::Cable;
+pub(crate) use self::network::Network;
 use crate::browser::Shape;
 use crate::client::Pages;
 use crate::http;
@@ -24,13 +26,11 @@ use crate::process::{Runtime, Server};
 use crate::world::{NodeId, Party, Weather, World};
 
 /// Ports of every node. No other test and no ephemeral port is at these.
-const WS_PORT: u16 = 21_080;
-const HTTP_PORT: u16 = 21_081;
-const MEDIA_PORT: u16 = 21_100;
+pub(crate) const WS_PORT: u16 = 21_080;
+pub(crate) const HTTP_PORT: u16 = 21_081;
+pub(crate) const MEDIA_PORT: u16 = 21_100;
 /// Where the first node that was added reaches another one.
 const CABLE_PORT: u16 = 21_200;
-/// What holds a network for its world.
-const LOCK_PORT: u16 = 21_079;
 /// Addresses below are nodes'.
 const FIRST_PAGE: usize = 20;
 /// Between two looks at a server that starts.
@@ -257,33 +257,5 @@ impl Way {
     fn open(&mut self) {
         let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into());
         self.cable = Some(cable.expect("nobody else listens on the world's network"));
-    }
-}
-
-/// Addresses of this machine that no other world uses as long as this value lives.
-#[derive(Debug)]
-struct Network {
-    base: [u8; 2],
-    _lock: TcpListener,
-}
-
-impl Network {
-    fn take() -> Self {
-        let first = u16::try_from(std::process::id() % 0x8000).unwrap_or_default();
-        for number in (first..0x8000).chain(0..first) {
-            // From 127.64 on, where nothing else is known to be.
-            let [x, y] = (0x4000 + number).to_be_bytes();
-            let lock = TcpListener::bind((Ipv4Addr::new(127, x, y, 1), LOCK_PORT));
-            if let Ok(lock) = lock {
-                return Self { base: [x, y], _lock: lock };
-            }
-        }
-        panic!("every network of the loopback is taken");
-    }
-
-    fn address(&self, host: usize) -> IpAddr {
-        let [x, y] = self.base;
-        let host = u8::try_from(host).expect("a world has few nodes and pages");
-        Ipv4Addr::new(127, x, y, host).into()
     }
 }
