@@ -184,9 +184,8 @@ fn overrides_win_over_the_file() {
     assert_eq!(warnings, [Warning(expected.to_owned())]);
 }
 
-#[test]
-fn every_working_key_reaches_its_field() {
-    let text = "ip = 192.0.2.1, 2001:db8::1, ::ffff:192.0.2.1
+/// Every key that works, with a value that is not its default.
+const EVERY_KEY: &str = "ip = 192.0.2.1, 2001:db8::1, ::ffff:192.0.2.1
 ip_local : 0.0.0.0
 ws.port=0
 wss.port=off
@@ -222,6 +221,9 @@ client_dir=C:\\\\pages
 tls.cert=cert.pem
 tls.key=key.pem
 ";
+
+#[test]
+fn every_working_key_reaches_its_field() {
     let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
     let expected = Settings {
         ip: vec![ip("192.0.2.1"), ip("2001:db8::1")],
@@ -255,7 +257,7 @@ tls.key=key.pem
         client_dir: Some("C:\\pages".into()),
         tls_files: Some(("cert.pem".into(), "key.pem".into())),
     };
-    assert_eq!(settings(text), expected);
+    assert_eq!(settings(EVERY_KEY), expected);
 }
 
 #[test]
