@@ -16,7 +16,7 @@ pub mod progress;
 pub mod real;
 pub mod scenario;
 pub mod sim;
-pub mod token;
 pub mod soak;
+pub mod token;
 pub mod websocket;
 pub mod world;

@@ -91,8 +91,8 @@ pub(crate) fn not_enough_bandwidth(media_session: &str, stream: u64, available: 
     stream_event(media_session, "notEnoughBandwidth", Some(&payload))
 }
 
-/// Tells a publisher how many bits of picture came since the last time. Pages compare that with what
-/// they sent meanwhile.
+/// Tells a publisher how many bits of picture came since the last time. Pages compare that with
+/// what they sent meanwhile.
 pub(crate) fn inbound_video_rate(media_session: &str, bits: u64) -> String {
     message("inboundVideoRate", json!([{ "mediaSessionId": media_session, "videoRate": bits }]))
 }

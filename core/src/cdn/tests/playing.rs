@@ -267,7 +267,10 @@ fn rates_go_to_pages_of_either_kind_and_not_to_origins() {
     for (peer, bits) in [(publisher, 11), (viewer, 22), (pushed, 33)] {
         site.hear(ToNode::VideoRate { peer, bits });
     }
-    let rate = |name, id, bits| json!({ "message": name, "data": [{ "mediaSessionId": id, "videoRate": bits }] });
+    let rate = |name, id, bits| {
+        let data = json!([{ "mediaSessionId": id, "videoRate": bits }]);
+        json!({ "message": name, "data": data })
+    };
     let expected = [rate("inboundVideoRate", "P", 11), rate("outboundVideoRate", "Q", 22)];
     assert_eq!(site.told(page), expected);
     assert_eq!(site.told(origin), [] as [Value; 0]);

@@ -202,6 +202,7 @@ fn overrides_win_over_the_file() {
     assert_eq!(warnings, [Warning(expected.to_owned())]);
 }
 
+/// Every key that works, with a value that is not its default.
 const EVERY_KEY: &str = "ip = 192.0.2.1, 2001:db8::1, ::ffff:192.0.2.1
 ip_local : 0.0.0.0
 ws.port=0

@@ -1,10 +1,10 @@
 //! When there is too little bandwidth for long enough to say so.
 //!
 //! One look says little: a key frame makes a queue, and a way that has become longer by half a
-//! second makes a gap that the rate of what came shows for three. So the word comes when there was too
-//! little for three seconds, `shortage_time_min`. Time in which there seems to be enough, because
-//! the publisher's pictures are small ones for the moment, counts for neither side as long as
-//! packets still wait: a queue that never ends is that of too much.
+//! second makes a gap that the rate of what came shows for three. So the word comes when there was
+//! too little for three seconds, `shortage_time_min`. Time in which there seems to be enough,
+//! because the publisher's pictures are small ones for the moment, counts for neither side as long
+//! as packets still wait: a queue that never ends is that of too much.
 
 use std::time::{Duration, Instant};
 

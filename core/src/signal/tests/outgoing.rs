@@ -76,7 +76,8 @@ fn a_shortage_is_an_event_with_both_rates_in_one_text() {
 
 #[test]
 fn rates_are_numbers() {
-    let expected = |name| json!({ "message": name, "data": [{ "mediaSessionId": "Q", "videoRate": 1_250_000 }] });
+    let data = json!([{ "mediaSessionId": "Q", "videoRate": 1_250_000 }]);
+    let expected = |name| json!({ "message": name, "data": data });
     assert_eq!(value(&inbound_video_rate("Q", 1_250_000)), expected("inboundVideoRate"));
     assert_eq!(value(&outbound_video_rate("Q", 1_250_000)), expected("outboundVideoRate"));
 }
