@@ -99,7 +99,7 @@ impl Server {
     ///
     /// As for [`Server::start`].
     pub fn start_on_loopback(runtime: Runtime, properties: &str) -> Result<Self, String> {
-        Self::launch(runtime, &on_loopback(properties), None, &[], true)
+        Self::launch(runtime, &on_loopback(properties), None, &[], Telling::Quiet)
     }
 
     /// The same on what the whole of `flashphoner.properties` says.
@@ -112,7 +112,7 @@ impl Server {
         properties: &str,
         balancing: Option<&str>,
     ) -> Result<Self, String> {
-        Self::launch(runtime, properties, balancing, &[], true)
+        Self::launch(runtime, properties, balancing, &[], Telling::Quiet)
     }
 
     /// Starts a server with these options, on what the whole of `flashphoner.properties` says.
