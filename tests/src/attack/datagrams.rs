@@ -27,7 +27,7 @@ pub(super) fn send(work: &Work, sort: Sort) {
         let turn = number % SOCKETS_MAX;
         let round = number / SOCKETS_MAX;
         let socket = sockets.get_mut(usize::try_from(turn).unwrap_or_default())?;
-        if round % DATAGRAMS_A_SOCKET == 0 {
+        if round.is_multiple_of(DATAGRAMS_A_SOCKET) {
             let from = work.address(round / DATAGRAMS_A_SOCKET * SOCKETS_MAX + turn);
             *socket = bind(from);
         }

@@ -68,7 +68,7 @@ impl Plan {
         let (runtime, hop, properties) = (self.runtime, self.hop, PROPERTIES.to_owned());
         let cdn = Cdn::start(&Make { runtime, edges: 1, shards: 1, terms, hop, properties })?;
         let [origin, edge] = &*cdn.nodes else { return Err("no origin and edge".to_owned()) };
-        let watched =
+        let complaint =
             |what: String| format!("{what}\n{}\n{}", origin.server.log(), edge.server.log());
         let plan = load::Plan {
             play: edge.url(),
@@ -88,8 +88,8 @@ impl Plan {
             loss: 0.0,
             seed: self.seed,
         };
-        let report = load::run(&plan, |_| ()).map_err(&watched)?;
-        let p99 = report.delay_p99().ok_or_else(|| watched(format!("no packet came\n{report}")))?;
+        let report = load::run(&plan, |_| ()).map_err(&complaint)?;
+        let p99 = report.delay_p99().ok_or_else(|| complaint(format!("no packet came\n{report}")))?;
         let problem = if !report.complete() {
             Some(format!("not every viewer had media to the end\n{report}"))
         } else if report.saturated() {

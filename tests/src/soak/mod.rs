@@ -121,8 +121,8 @@ impl<'p> Soak<'p> {
             begun: Instant::now(),
             problems: Vec::new(),
         };
-        soak.crashes.wait_for_streams(&mut soak.cdn, &mut soak.audience, STEADY_EDGE)?;
-        soak.crashes.wait_for_streams(&mut soak.cdn, &mut soak.audience, MORTAL_EDGE)?;
+        soak.crashes.wait_for_streams(&soak.cdn, &mut soak.audience, STEADY_EDGE)?;
+        soak.crashes.wait_for_streams(&soak.cdn, &mut soak.audience, MORTAL_EDGE)?;
         for number in 0..plan.steady {
             soak.steady.push(soak.audience.come(STEADY_EDGE, number)?);
         }

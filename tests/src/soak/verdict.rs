@@ -119,6 +119,9 @@ impl fmt::Display for Verdict {
 mod tests {
     use super::*;
 
+    /// What makes it bad.
+    type Spoil = fn(&mut Verdict);
+
     fn fine() -> Verdict {
         let node = Node {
             name: "edge1".to_owned(),
@@ -143,7 +146,7 @@ mod tests {
         let said = fine().to_string();
         assert!(fine().is_fine() && !said.contains("FAILED"), "{said}");
         assert!(said.contains("p50 20 ms, p99 30 ms"), "{said}");
-        let spoil: [(&str, fn(&mut Verdict)); 6] = [
+        let spoil: [(&str, Spoil); 6] = [
             ("1: no media in time", |it| {
                 it.joins.failed.insert("no media in time".to_owned(), 1);
             }),
