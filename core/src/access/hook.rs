@@ -51,6 +51,8 @@ struct Question {
     dialer: Dialer,
     /// Whether no answer is a yes.
     allow_on_error: bool,
+    /// By when there has to be an answer.
+    deadline: Instant,
 }
 
 impl Hooks {
@@ -103,8 +105,9 @@ impl Hooks {
         let question = Question {
             dialer: Dialer::new(target(hook, self.tls.as_ref(), act, document)),
             allow_on_error: hook.allow_on_error,
+            deadline: ctx.now + hook.timeout,
         };
-        self.deadlines.set(id, Some(ctx.now + hook.timeout));
+        self.deadlines.set(id, Some(question.deadline));
         self.waiting.push_back((id, question));
         self.start_next(ctx);
         Ok(id)
@@ -214,6 +217,10 @@ impl Hooks {
             let known = self.addrs.as_ref();
             let known = known.filter(|(since, _)| ctx.now < *since + limits.hook_name_age_max);
             let Some((_, addrs)) = known else { return self.look_up(ctx) };
+            // Whoever is out of time is told so, and nobody is dialed for that.
+            if self.waiting.front().is_some_and(|(_, question)| question.deadline <= ctx.now) {
+                return;
+            }
             let Some((id, mut question)) = self.waiting.pop_front() else { return };
             // There is an address, so it is on its way.
             let _ = question.dialer.resolved(ctx, &mut self.numbers, addrs);

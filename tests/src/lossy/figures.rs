@@ -89,7 +89,8 @@ impl Plan {
             seed: self.seed,
         };
         let report = load::run(&plan, |_| ()).map_err(&complaint)?;
-        let p99 = report.delay_p99().ok_or_else(|| complaint(format!("no packet came\n{report}")))?;
+        let p99 =
+            report.delay_p99().ok_or_else(|| complaint(format!("no packet came\n{report}")))?;
         let problem = if !report.complete() {
             Some(format!("not every viewer had media to the end\n{report}"))
         } else if report.saturated() {
