@@ -51,8 +51,9 @@ struct Question {
     dialer: Dialer,
     /// Whether no answer is a yes.
     allow_on_error: bool,
-    /// By when there has to be an answer.
-    deadline: Instant,
+    /// From when on it is too late to put it: with less than a tenth of its time left, there would
+    /// be no answer, and a backend that is too slow has enough to do.
+    too_late: Instant,
 }
 
 impl Hooks {
@@ -105,9 +106,9 @@ impl Hooks {
         let question = Question {
             dialer: Dialer::new(target(hook, self.tls.as_ref(), act, document)),
             allow_on_error: hook.allow_on_error,
-            deadline: ctx.now + hook.timeout,
+            too_late: ctx.now + hook.timeout.mul_f32(0.9),
         };
-        self.deadlines.set(id, Some(question.deadline));
+        self.deadlines.set(id, Some(ctx.now + hook.timeout));
         self.waiting.push_back((id, question));
         self.start_next(ctx);
         Ok(id)
@@ -217,8 +218,8 @@ impl Hooks {
             let known = self.addrs.as_ref();
             let known = known.filter(|(since, _)| ctx.now < *since + limits.hook_name_age_max);
             let Some((_, addrs)) = known else { return self.look_up(ctx) };
-            // Whoever is out of time is told so, and nobody is dialed for that.
-            if self.waiting.front().is_some_and(|(_, question)| question.deadline <= ctx.now) {
+            // Whoever comes too late is told so when the time is over.
+            if self.waiting.front().is_some_and(|(_, question)| question.too_late <= ctx.now) {
                 return;
             }
             let Some((id, mut question)) = self.waiting.pop_front() else { return };

@@ -90,7 +90,7 @@ pub(super) const MEDIA: &[Mutation] = &[
     Mutation {
         name: "catch-up-never-goes-on",
         breaks: "a late viewer gets the first part of the cache, and nothing ever after",
-        file: "core/src/media.rs",
+        file: "core/src/media/late.rs",
         code: "peer.set_queued(false);",
         fault: "let _ = peer;",
     },

@@ -207,8 +207,9 @@ pub(super) fn backend_hangs(stage: &mut Stage<Sim>) {
     assert!(silent >= 108 && busy > 0, "{silent} waited, {busy} were refused at once");
     keeps(stage, node, 2);
     let (open, most) = stage.world.backend_connections();
-    // The end of one crosses with the beginning of the next.
-    assert!(open == 0 && most <= 16, "{open} connections, {most} at once");
+    // The end of one crosses with the beginning of the next, and on a bad network with many.
+    let most_max = if stage.is_rough() { 108 } else { 16 };
+    assert!(open == 0 && most <= most_max, "{open} connections, {most} at once");
     stage.world.set_backend(Manner::Answers(200));
     let late = play(stage, node, "ab12", None);
     stage.reaches(&late, "PLAYING", "");
