@@ -10,6 +10,43 @@ const LICENCES: [&str; 8] =
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
+/// What the servers hold in two versions, and who keeps the older one. Each costs bytes, and none
+/// is ours to choose.
+const DUPLICATES: [(&str, &str); 7] = [
+    ("base64", "jsonwebtoken 11"),
+    ("getrandom", "rand 0.9, of sctp-proto, of str0m 0.25"),
+    ("rand", "sctp-proto 0.10, of str0m 0.25"),
+    ("rand_chacha", "rand 0.9, of sctp-proto, of str0m 0.25"),
+    ("rand_core", "rand 0.9, of sctp-proto, of str0m 0.25"),
+    ("signature", "jsonwebtoken 11"),
+    ("untrusted", "aws-lc-rs 1, whose 0.7 is behind rustls-webpki's 0.9"),
+];
+
+#[test]
+fn what_the_servers_hold_twice_is_known() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = Command::new(cargo)
+        .args([
+            "tree",
+            "--duplicates",
+            "--edges=normal,no-proc-macro",
+            "--depth=0",
+            "--prefix=none",
+        ])
+        .args(["--locked", "--offline", "-p", "distributary-tokio", "-p", "distributary-mio"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo is there: it runs this test");
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut found: Vec<&str> =
+        text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    found.sort_unstable();
+    found.dedup();
+    let known: Vec<&str> = DUPLICATES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(found, known, "in two versions, and listed with who keeps the older one");
+}
+
 #[test]
 fn every_dependency_may_be_used_and_comes_from_crates_io() {
     let complaints: Vec<String> = packages().iter().flat_map(complaints_about).collect();
