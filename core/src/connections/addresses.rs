@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::Capacity;
 
-/// What may come at once is what may come within so many seconds.
-const BURST_SECONDS: u32 = 5;
+/// What may come at once is what may come within this time.
+const BURST: Duration = Duration::from_secs(5);
 /// With fewer addresses than this, none is looked at whether it can be forgotten.
 const SWEEP_MIN: usize = 64;
 /// The least time between two such looks.
@@ -42,17 +42,15 @@ struct Account {
 struct Budget(Option<Instant>);
 
 impl Budget {
-    /// Takes one, if it is there; else tells how long until it is.
-    fn take(&mut self, now: Instant, per_second: u64) -> Result<(), Duration> {
+    /// Takes one, and tells whether it was there.
+    fn take(&mut self, now: Instant, per_second: u64) -> bool {
         let interval = Duration::from_nanos(1_000_000_000 / per_second.max(1));
-        let room = Duration::from_secs(1).saturating_mul(BURST_SECONDS).saturating_sub(interval);
-        let paid = self.0.map_or(now, |paid| paid.max(now));
-        let ahead = paid.saturating_duration_since(now);
-        if ahead > room {
-            return Err(ahead - room);
+        let paid = self.0.map_or(now, |paid| paid.max(now)) + interval;
+        let is_there = paid <= now + BURST;
+        if is_there {
+            self.0 = Some(paid);
         }
-        self.0 = Some(paid + interval);
-        Ok(())
+        is_there
     }
 
     fn is_whole(&self, now: Instant) -> bool {
@@ -86,8 +84,9 @@ impl Addresses {
         if account.open >= capacity.connections {
             return Err("too many connections of one address (address.connections)");
         }
-        let taken = account.connections.take(now, capacity.connections_per_second);
-        taken.map_err(|_| "connections come too fast (address.connections_per_second)")?;
+        if !account.connections.take(now, capacity.connections_per_second) {
+            return Err("connections come too fast (address.connections_per_second)");
+        }
         account.open += 1;
         Ok(Some(Counted(key)))
     }
@@ -101,17 +100,10 @@ impl Addresses {
         }
     }
 
-    /// Takes one play or publication, or says how long the address has to wait for it.
-    pub(super) fn join(
-        &mut self,
-        now: Instant,
-        address: IpAddr,
-        capacity: &Capacity,
-    ) -> Result<(), Duration> {
-        if capacity.exempts(address) {
-            return Ok(());
-        }
-        self.account(now, address).1.joins.take(now, capacity.joins_per_second)
+    /// Takes one play or publication, and tells whether the address may have it.
+    pub(super) fn join(&mut self, now: Instant, address: IpAddr, capacity: &Capacity) -> bool {
+        capacity.exempts(address)
+            || self.account(now, address).1.joins.take(now, capacity.joins_per_second)
     }
 
     /// An address's account, and its key. With too many of them, newcomers share one: they find
@@ -202,11 +194,11 @@ mod tests {
         addresses.open(now, ip(1), &capacity).unwrap();
         assert!(addresses.open(now, ip(1), &capacity).is_err());
         for _ in 0..10 {
-            addresses.join(now, ip(1), &capacity).unwrap();
+            assert!(addresses.join(now, ip(1), &capacity));
         }
-        let wait = addresses.join(now, ip(1), &capacity).unwrap_err();
-        assert_eq!(wait, Duration::from_millis(500));
-        addresses.join(now + wait, ip(1), &capacity).unwrap();
+        assert!(!addresses.join(now, ip(1), &capacity));
+        assert!(!addresses.join(now + Duration::from_millis(499), ip(1), &capacity));
+        assert!(addresses.join(now + Duration::from_millis(500), ip(1), &capacity));
     }
 
     #[test]
@@ -217,7 +209,7 @@ mod tests {
         for _ in 0..100 {
             let local = Ipv4Addr::LOCALHOST.into();
             assert_eq!(addresses.open(now, local, &capacity), Ok(None));
-            addresses.join(now, local, &capacity).unwrap();
+            assert!(addresses.join(now, local, &capacity));
         }
         for host in 0..4u128 {
             let address = Ipv6Addr::from_bits((0x2001_0db8 << 96) + host).into();

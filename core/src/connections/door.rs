@@ -50,7 +50,9 @@ impl Connections {
             return None;
         }
         let (address, capacity) = (entry.flow.remote.ip(), &ctx.config.settings.capacity);
-        self.addresses.join(ctx.now, address, capacity).err()?;
+        if self.addresses.join(ctx.now, address, capacity) {
+            return None;
+        }
         self.refuse(ctx, conn, "streams are asked for too fast (address.joins_per_second)");
         Some(signal::status(Status {
             media_session: &wanted.media_session,
