@@ -320,7 +320,7 @@ impl Connections {
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
             Ok(Step::Establish { mut greeting, reply }) => {
-                if self.door != Door::Open && greeting.link.is_none() {
+                if !self.door.lets_in(greeting.link.is_some()) {
                     return self.show_out(ctx, conn);
                 }
                 greeting.token = of_session(greeting.token, entry.token.take());

@@ -13,7 +13,7 @@ use crate::connections::Connections;
 use crate::id::{ConnId, ShardId};
 use crate::input::{Command, Input};
 use crate::media::Media;
-use crate::message::{Door, Message};
+use crate::message::Message;
 use crate::outbox::{Ctx, Outbox};
 use crate::output::{Event, Output, SendBuffer};
 use crate::rng::Rng;
@@ -253,7 +253,6 @@ impl Shard {
             Command::Drain => {
                 if *drain == Drain::No {
                     *drain = Drain::Waiting(*now + ctx.config.settings.capacity.drain_wait);
-                    connections.mind(Door::Draining);
                     if let Some(node) = node {
                         node.drain(ctx);
                     }

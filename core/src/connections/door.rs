@@ -19,6 +19,17 @@ pub(super) fn shut() -> Response {
     response.with_header("Retry-After", RETRY_AFTER)
 }
 
+impl Door {
+    /// Whether a session may begin, of a link or of a page.
+    pub(super) const fn lets_in(self, is_link: bool) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Full => is_link,
+            Self::Draining => false,
+        }
+    }
+}
+
 impl Connections {
     /// Has it that only these are let in from now on.
     pub(crate) fn mind(&mut self, door: Door) {

@@ -81,6 +81,22 @@ fn a_draining_node_waits_for_its_viewers_and_lets_nobody_in() {
 }
 
 #[test]
+fn whoever_upgraded_before_the_drain_and_says_so_after_it_comes_too_late() {
+    let mut server = Server::with("drain.timeout=4000\nplay.wait=60000\n", |_| {});
+    let viewer = server.page();
+    server.say(viewer, PLAY);
+    let (page, link) = (server.upgrade(), server.upgrade());
+    server.hear(Input::Command(Command::Drain));
+    let greetings = [(page, r#"{"message":"connection","data":[{}]}"#.to_owned())];
+    for (conn, greeting) in
+        greetings.into_iter().chain([(link, crate::signal::connection("origin"))])
+    {
+        let told = server.say(conn, &greeting);
+        assert_eq!(told[1], "1013 This server is shutting down", "{told:?}");
+    }
+}
+
+#[test]
 fn a_draining_node_ends_with_its_last_viewer() {
     let mut server = Server::with("drain.timeout=60000\nplay.wait=60000\n", |_| {});
     let (viewer, idle) = (server.page(), server.page());
