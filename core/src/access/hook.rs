@@ -219,10 +219,9 @@ impl Hooks {
             let known = known.filter(|(since, _)| ctx.now < *since + limits.hook_name_age_max);
             let Some((_, addrs)) = known else { return self.look_up(ctx) };
             // Whoever comes too late is told so when the time is over.
-            if self.waiting.front().is_some_and(|(_, question)| question.too_late <= ctx.now) {
-                return;
-            }
-            let Some((id, mut question)) = self.waiting.pop_front() else { return };
+            let in_time = self.waiting.iter().position(|(_, it)| it.too_late > ctx.now);
+            let next = in_time.and_then(|at| self.waiting.remove(at));
+            let Some((id, mut question)) = next else { return };
             // There is an address, so it is on its way.
             let _ = question.dialer.resolved(ctx, &mut self.numbers, addrs);
             self.running.insert(id, question);

@@ -136,6 +136,25 @@ fn an_answer_makes_room_for_the_next() {
 }
 
 #[test]
+fn whoever_has_no_time_left_for_an_answer_keeps_nobody_from_theirs() {
+    let limits = Limits { hooks_running_max: 1, ..Limits::default() };
+    let mut site = asking(0, "", limits);
+    crowd(&mut site, 1);
+    site.wait_ms(50);
+    crowd(&mut site, 1);
+    site.wait_ms(850);
+    crowd(&mut site, 1);
+    assert_eq!(site.edge(BACKEND).posted.len(), 1);
+    site.wait_ms(100);
+    assert_eq!(site.edge(BACKEND).posted.len(), 2, "the first is over, the third is asked about");
+    assert_eq!(site.node.questions(), 2, "the second still has its time");
+    site.wait_ms(50);
+    assert_eq!(site.node.questions(), 1);
+    site.wait_ms(850);
+    assert_eq!((site.edge(BACKEND).posted.len(), site.node.questions()), (2, 0));
+}
+
+#[test]
 fn a_message_that_is_too_long_for_the_backend_is_refused() {
     let mut site = asking(200, "", Limits::default());
     let page = site.join("10.0.0.1");
