@@ -125,6 +125,12 @@ impl Hooks {
         }
     }
 
+    /// Whether the operator was told that the backend does not do its work.
+    #[cfg(test)]
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// How many questions are open.
     pub(crate) fn len(&self) -> usize {
         self.running.len() + self.waiting.len()
@@ -151,7 +157,9 @@ impl Hooks {
         }
         self.lookup = None;
         if addrs.is_empty() {
-            return self.give_up_waiting(ctx, "the backend's name has no address");
+            let why = "the backend's name has no address";
+            self.note(Some(why));
+            return self.give_up_waiting(ctx, why);
         }
         self.addrs = Some((ctx.now, addrs.to_vec()));
         self.start_next(ctx);
@@ -244,7 +252,7 @@ impl Hooks {
         let waiting = std::mem::take(&mut self.waiting);
         let judged = waiting.into_iter().map(|(id, question)| {
             self.deadlines.set(id, None);
-            (id, self.judge(ctx, question, Err(why.to_owned())))
+            (id, judge(ctx, question, Err(why.to_owned())).1)
         });
         judged.collect()
     }
@@ -287,28 +295,10 @@ impl Hooks {
                 self.waiting.remove(at)?.1
             }
         };
-        let outcome = self.judge(ctx, question, answer);
+        let (failure, outcome) = judge(ctx, question, answer);
+        self.note(failure.as_deref());
         self.start_next(ctx);
         Some((id, outcome))
-    }
-
-    fn judge(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        mut question: Question,
-        answer: Result<u16, String>,
-    ) -> Result<(), Refusal> {
-        let how = if answer.is_ok() { Linger::Flush } else { Linger::Abort };
-        question.dialer.stop(ctx, how);
-        let (failure, outcome) = match answer {
-            Ok(200) => (None, Ok(())),
-            Ok(403) => (None, Err(Refusal::new(Info::BackendRefused, "the backend refused it"))),
-            Ok(status) => undecided(format!("the backend answered with status {status}")),
-            Err(why) => undecided(why),
-        };
-        self.note(failure.as_deref());
-        let allowed = failure.is_some() && question.allow_on_error;
-        if allowed { Ok(()) } else { outcome }
     }
 
     /// Tells the operator of a backend that does not do its work, once.
@@ -320,6 +310,24 @@ impl Hooks {
         }
         self.failing = failure.is_some();
     }
+}
+
+/// What an answer, or that there is none, means to whoever asked, and what was wrong with it.
+fn judge(
+    ctx: &mut Ctx<'_>,
+    mut question: Question,
+    answer: Result<u16, String>,
+) -> (Option<String>, Result<(), Refusal>) {
+    let how = if answer.is_ok() { Linger::Flush } else { Linger::Abort };
+    question.dialer.stop(ctx, how);
+    let (failure, outcome) = match answer {
+        Ok(200) => (None, Ok(())),
+        Ok(403) => (None, Err(Refusal::new(Info::BackendRefused, "the backend refused it"))),
+        Ok(status) => undecided(format!("the backend answered with status {status}")),
+        Err(why) => undecided(why),
+    };
+    let allowed = failure.is_some() && question.allow_on_error;
+    (failure, if allowed { Ok(()) } else { outcome })
 }
 
 /// Why the backend did not decide, for the log and for whoever asked.

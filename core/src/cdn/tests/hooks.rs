@@ -306,5 +306,6 @@ fn whoever_waits_for_a_backend_that_is_asked_no_more_is_told() {
     site.settle();
     assert_eq!(told(&site, &pages, "The backend gave no answer"), 2);
     assert_eq!(denied(&site), ["the settings changed meanwhile"; 2]);
+    assert!(!site.node.hooks.is_failing(), "that is no fault of the backend's");
     assert_eq!(site.node.questions(), 1);
 }
