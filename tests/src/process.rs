@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at a server that starts.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Which event loop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Runtime {
     /// `distributary-mio`
     Mio,

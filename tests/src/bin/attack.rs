@@ -6,12 +6,13 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::slice;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use distributary_tests::attack::{Figures, Plan};
+use distributary_tests::command;
 use distributary_tests::process::Runtime;
-use distributary_tests::progress;
 use serde_json::Value;
 
 /// Plays a stream of a server first in peace and then under a flood, from tens of thousands of
@@ -27,11 +28,11 @@ use serde_json::Value;
 #[command(name = "attack")]
 struct Arguments {
     /// Minutes of each: of peace and of attack
-    #[arg(long, default_value_t = 1.0, value_parser = progress::minutes)]
+    #[arg(long, default_value_t = 1.0, value_parser = command::minutes)]
     minutes: f64,
     /// One event loop only
     #[arg(long)]
-    runtime: Option<Loop>,
+    runtime: Option<Runtime>,
     /// Viewers
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     viewers: u32,
@@ -49,32 +50,15 @@ struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Loop {
-    Mio,
-    Tokio,
-}
-
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => {
-            // Nothing more can be done about a standard error that is closed.
-            let _ = io::stderr().write_all(format!("{problem}\n").as_bytes());
-            ExitCode::FAILURE
-        }
-    }
+    command::end(measure(&Arguments::parse()))
 }
 
 /// Tells whether viewers were spared.
 fn measure(arguments: &Arguments) -> Result<bool, String> {
-    let runtimes = match arguments.runtime {
-        None => vec![Runtime::Mio, Runtime::Tokio],
-        Some(Loop::Mio) => vec![Runtime::Mio],
-        Some(Loop::Tokio) => vec![Runtime::Tokio],
-    };
-    let over = progress::interrupts()?;
+    let one = arguments.runtime.as_ref().map(slice::from_ref);
+    let runtimes = one.unwrap_or(Runtime::value_variants()).iter().copied();
+    let over = command::interrupts()?;
     let terminal = io::stderr().is_terminal();
     let mut all = Vec::new();
     for runtime in runtimes {
@@ -88,11 +72,11 @@ fn measure(arguments: &Arguments) -> Result<bool, String> {
         };
         let measured = plan.measure(&over, |what, share| {
             if terminal {
-                progress::show(share, &format!("{} {what}", runtime.package()));
+                command::show(share, &format!("{} {what}", runtime.package()));
             }
         });
         if terminal {
-            progress::clear();
+            command::clear();
         }
         all.push(measured?);
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use distributary_tests::command;
 use distributary_tests::load::{self, Address, Plan, Profile, Progress, Trust};
 
 /// Plays streams for many viewers at once, with the signaling, ICE, DTLS, SRTP and RTCP of
@@ -68,7 +69,7 @@ struct Arguments {
     sample: u32,
     /// Per cent of media and reports that viewers throw away unseen, to ask for what is missing as
     /// browsers do
-    #[arg(long, default_value_t = 0.0, value_name = "PERCENT", value_parser = percent)]
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT", value_parser = command::percent)]
     loss: f64,
     /// What decides which of them are thrown away
     #[arg(long, default_value_t = 1)]
@@ -85,11 +86,6 @@ struct Arguments {
     /// Draws the run, second by second, into an SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
-    percent.ok_or_else(|| "expected per cent, from 0 to 50".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -120,14 +116,7 @@ fn main() -> ExitCode {
     if let Some(problem) = plan.problem() {
         Arguments::command().error(ErrorKind::ValueValidation, problem).exit();
     }
-    match carry_out(&plan, arguments.json, arguments.plot) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => {
-            complain(&format!("{problem}\n"));
-            ExitCode::FAILURE
-        }
-    }
+    command::end(carry_out(&plan, arguments.json, arguments.plot))
 }
 
 /// Tells whether all went well.
@@ -135,12 +124,11 @@ fn carry_out(plan: &Plan, json: bool, plot: Option<PathBuf>) -> Result<bool, Str
     let terminal = io::stderr().is_terminal();
     let ran = load::run(plan, |progress| {
         if terminal {
-            complain(&bar(progress, plan.viewers));
+            show(progress, plan.viewers);
         }
     });
     if terminal {
-        // The line is the shell's again.
-        complain("\r\x1b[K");
+        command::clear();
     }
     let report = ran?;
     let text = if json { format!("{:#}\n", report.json()) } else { report.to_string() };
@@ -152,18 +140,8 @@ fn carry_out(plan: &Plan, json: bool, plot: Option<PathBuf>) -> Result<bool, Str
     Ok(report.complete())
 }
 
-fn complain(text: &str) {
-    // Nothing more can be done about a standard error that is closed.
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-fn bar(progress: Progress, viewers: usize) -> String {
-    const WIDTH: usize = 30;
-    let done = ((progress.share * WIDTH as f64) as usize).min(WIDTH);
-    let Progress { stage, joined, over, packets, .. } = progress;
-    format!(
-        "\r\x1b[K{stage:20} [{}{}] {joined} of {viewers} viewers, {over} over, {packets} packets/s",
-        "#".repeat(done),
-        ".".repeat(WIDTH - done),
-    )
+fn show(progress: Progress, viewers: usize) {
+    let Progress { stage, share, joined, over, packets } = progress;
+    let counts = format!("{joined} of {viewers} viewers, {over} over, {packets} packets/s");
+    command::show(share, &format!("{stage}: {counts}"));
 }

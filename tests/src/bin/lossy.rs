@@ -7,9 +7,11 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::slice;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use distributary_tests::command;
 use distributary_tests::lossy::{self, Figures, Plan};
 use distributary_tests::process::Runtime;
 use serde_json::Value;
@@ -23,14 +25,14 @@ use serde_json::Value;
 #[command(name = "lossy")]
 struct Arguments {
     /// Per cent that each hop loses, comma-separated; 0 comes first anyway
-    #[arg(long, default_value = "1,5,10", value_delimiter = ',', value_parser = percent)]
+    #[arg(long, default_value = "1,5,10", value_delimiter = ',', value_parser = command::percent)]
     loss: Vec<f64>,
     /// Where they are lost
     #[arg(long, default_value = "all")]
     hop: Hop,
     /// One event loop only
     #[arg(long)]
-    runtime: Option<Loop>,
+    runtime: Option<Runtime>,
     /// ms that each hop takes, each way
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000))]
     delay: u64,
@@ -55,12 +57,6 @@ struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Loop {
-    Mio,
-    Tokio,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum Hop {
     /// All hops
     All,
@@ -72,30 +68,14 @@ enum Hop {
     Viewer,
 }
 
-fn percent(text: &str) -> Result<f64, String> {
-    let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
-    percent.ok_or_else(|| "expected per cent, from 0 to 50".to_owned())
-}
-
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => {
-            // Nothing more can be done about a standard error that is closed.
-            let _ = io::stderr().write_all(format!("{problem}\n").as_bytes());
-            ExitCode::FAILURE
-        }
-    }
+    command::end(measure(&Arguments::parse()))
 }
 
 /// Tells whether the goals were reached.
 fn measure(arguments: &Arguments) -> Result<bool, String> {
-    let runtimes = match arguments.runtime {
-        None => vec![Runtime::Mio, Runtime::Tokio],
-        Some(Loop::Mio) => vec![Runtime::Mio],
-        Some(Loop::Tokio) => vec![Runtime::Tokio],
-    };
+    let one = arguments.runtime.as_ref().map(slice::from_ref);
+    let runtimes = one.unwrap_or(Runtime::value_variants()).iter().copied();
     let hop = match arguments.hop {
         Hop::All => lossy::Hop::All,
         Hop::Publisher => lossy::Hop::Publisher,

@@ -8,9 +8,9 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use distributary_tests::command;
 use distributary_tests::process::Runtime;
-use distributary_tests::progress;
 use distributary_tests::soak::{self, News, Plan};
 
 /// Runs an origin and two edges whose packets are lost, with viewers that stay and viewers that
@@ -23,16 +23,16 @@ use distributary_tests::soak::{self, News, Plan};
 #[command(name = "soak")]
 struct Arguments {
     /// How long
-    #[arg(long, default_value_t = 60.0, value_parser = progress::minutes)]
+    #[arg(long, default_value_t = 60.0, value_parser = command::minutes)]
     minutes: f64,
     /// The event loop of all nodes
     #[arg(long, default_value = "tokio")]
-    runtime: Loop,
+    runtime: Runtime,
     /// Seconds from one death of the second edge to the next
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..))]
     crash_every: u64,
     /// Per cent of packets that each hop loses, each way
-    #[arg(long, default_value_t = 1.0, value_parser = percent)]
+    #[arg(long, default_value_t = 1.0, value_parser = command::percent)]
     loss: f64,
     /// Publishers
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -51,36 +51,14 @@ struct Arguments {
     seed: u64,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Loop {
-    Mio,
-    Tokio,
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
-    percent.ok_or_else(|| "expected per cent, from 0 to 50".to_owned())
-}
-
 fn main() -> ExitCode {
-    match soak(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => {
-            // Nothing more can be done about a standard error that is closed.
-            let _ = io::stderr().write_all(format!("{problem}\n").as_bytes());
-            ExitCode::FAILURE
-        }
-    }
+    command::end(soak(&Arguments::parse()))
 }
 
 /// Tells whether all is as it should be.
 fn soak(arguments: &Arguments) -> Result<bool, String> {
     let plan = Plan {
-        runtime: match arguments.runtime {
-            Loop::Mio => Runtime::Mio,
-            Loop::Tokio => Runtime::Tokio,
-        },
+        runtime: arguments.runtime,
         span: Duration::from_secs_f64(arguments.minutes * 60.0),
         crash_interval: Duration::from_secs(arguments.crash_every),
         loss: arguments.loss / 100.0,
@@ -90,23 +68,23 @@ fn soak(arguments: &Arguments) -> Result<bool, String> {
         steady: arguments.steady as usize,
         joins_per_second: arguments.joins_per_second,
     };
-    let over = progress::interrupts()?;
+    let over = command::interrupts()?;
     let terminal = io::stderr().is_terminal();
     let ran = soak::run(&plan, &over, &mut |news| match news {
         News::Line(line) => {
             if terminal {
-                progress::clear();
+                command::clear();
             }
             // As above.
             let _ = say(&format!("{line}\n"));
         }
         News::Share(share) if terminal => {
-            progress::show(share, &format!("of {:.1} minutes", arguments.minutes));
+            command::show(share, &format!("of {:.1} minutes", arguments.minutes));
         }
         News::Share(_) => {}
     });
     if terminal {
-        progress::clear();
+        command::clear();
     }
     let verdict = ran?;
     say(&verdict.to_string()).map_err(|error| error.to_string())?;

@@ -1,6 +1,8 @@
-//! What commands that take minutes have in common: a bar on a terminal, and an end on request.
+//! What commands have in common: how arguments are read, a bar on a terminal, an end on request,
+//! and what the end comes to.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -39,6 +41,29 @@ pub fn clear() {
 fn say(text: &str) {
     // Nothing more can be done about a standard error that is closed.
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// What a command's end is told by: 0 if all went well, 1 if not, or if it could not be tried,
+/// which is said on standard error.
+pub fn end(outcome: Result<bool, String>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            say(&format!("{problem}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads per cent, for an argument.
+///
+/// # Errors
+///
+/// If it is no number from 0 to 50.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
+    percent.ok_or_else(|| "expected per cent, from 0 to 50".to_owned())
 }
 
 /// Reads a number of minutes, for an argument.
