@@ -1,138 +1,15 @@
-//! The answer as the clients need it: what str0m wrote, with what they are particular about.
-
-use str0m::media::Mid;
+//! Answers as the clients need them (RFC 8829, section 5.3).
 
 use super::packet::Kind;
-use crate::config::Congestion;
 
-/// What Chromium takes for the least bitrate unless it is told otherwise, in bit/s.
-const BITRATE_MIN_ASSUMED: u64 = 30_000;
+pub(crate) mod egress;
+pub(crate) mod ingest;
 
-/// The sections of str0m's answer in which we send, with the names that it gives them.
-pub(crate) fn sent_sections(answer: &str) -> impl Iterator<Item = (Kind, Mid)> {
-    answer.split("\r\nm=").skip(1).filter_map(|section| {
-        let kind = match section.split_whitespace().next()? {
-            "audio" => Kind::Audio,
-            "video" => Kind::Video,
-            _ => return None,
-        };
-        let mut lines = section.lines();
-        let mid = lines.clone().find_map(|line| line.strip_prefix("a=mid:"))?;
-        lines.any(|line| line == "a=sendonly").then(|| (kind, Mid::from(mid)))
-    })
-}
-
-/// Rewrites str0m's answer.
-///
-/// * Sound and picture of a viewer belong to one media stream, named `stream`: players show the
-///   stream of whichever track came last (str0m names one for each track). Where we send nothing,
-///   none is named.
-/// * Every section that is in use has the candidates: str0m puts them into the first one, which
-///   may be one that is rejected.
-/// * The payload's `a=rtcp-fb` lines come between its `a=rtpmap` and `a=fmtp`: the WebSDK extends
-///   an `a=fmtp` that follows `a=rtpmap` directly, and breaks its line end.
-/// * A publisher's picture gets the bounds of its bitrate, if there are any: the most as `b=`
-///   (RFC 8866, section 5.8), which every browser heeds, the least as a parameter that
-///   Chromium knows.
-/// * A section that is rejected says so in the offer's words, which `rejected` holds in the place
-///   of the section, and has no transport.
-pub(crate) fn rewrite(
-    answer: &str,
-    stream: &str,
-    rejected: &[Option<String>],
-    bounds: Option<&Congestion>,
-) -> String {
-    let candidates: Vec<&str> = answer
-        .lines()
-        .filter(|line| line.starts_with("a=candidate:") || *line == "a=end-of-candidates")
-        .collect();
-    let mut out = String::with_capacity(answer.len() + 512);
-    let mut sections = answer.split("\r\nm=");
-    if let Some(session) = sections.next() {
-        for line in session.lines() {
-            match line.strip_prefix("a=msid-semantic:") {
-                Some(_) => push(&mut out, &format!("a=msid-semantic: WMS {stream}")),
-                None => push(&mut out, line),
-            }
-        }
-    }
-    let rejected = rejected.iter().map(Option::as_deref).chain(std::iter::repeat(None));
-    for (section, rejection) in sections.zip(rejected) {
-        match rejection {
-            Some(line) => {
-                push(&mut out, line);
-                let kept = |line: &&str| line.starts_with("c=") || line.starts_with("a=mid:");
-                section.lines().filter(kept).for_each(|line| push(&mut out, line));
-                push(&mut out, "a=inactive");
-            }
-            None => push_section(&mut out, section, stream, &candidates, bounds),
-        }
-    }
-    out
-}
-
-fn push_section(
-    out: &mut String,
-    section: &str,
-    stream: &str,
-    candidates: &[&str],
-    bounds: Option<&Congestion>,
-) {
-    let kind = section.split_whitespace().next().unwrap_or_default();
-    let rejected = section.split_whitespace().nth(1) == Some("0");
-    let track = format!("{stream}-{kind}");
-    let bounds = bounds.filter(|_| kind == "video" && !rejected);
-    let sends = section.lines().any(|line| line == "a=sendonly");
-    let mut lines: Vec<&str> = section.lines().collect();
-    // A stable sort by rank moves only what has to move.
-    let codec_rank = |line: &&str| match *line {
-        line if line.starts_with("a=rtcp-fb:") => 1,
-        line if line.starts_with("a=fmtp:") => 2,
-        _ => 0,
-    };
-    let mut start = 0;
-    while let Some(from) = lines.get(start..).and_then(|rest| {
-        rest.iter().position(|line| line.starts_with("a=rtpmap:")).map(|at| start + at + 1)
-    }) {
-        let tail = lines.get_mut(from..).unwrap_or_default();
-        let until = tail.iter().position(|line| codec_rank(line) == 0).unwrap_or(tail.len());
-        if let Some(block) = tail.get_mut(..until) {
-            block.sort_by_key(codec_rank);
-        }
-        start = from + until;
-    }
-    for (index, line) in lines.iter().enumerate() {
-        if index == 0 {
-            push(out, &format!("m={line}"));
-        } else if line.starts_with("a=candidate:") || *line == "a=end-of-candidates" {
-        } else if line.starts_with("a=msid:") {
-            if sends {
-                push(out, &format!("a=msid:{stream} {track}"));
-            }
-        } else if let Some((ssrc, _)) = line.split_once(" msid:") {
-            push(out, &format!("{ssrc} msid:{stream} {track}"));
-        } else {
-            push(out, line);
-        }
-        match bounds {
-            Some(bounds) if line.starts_with("c=") => {
-                push(out, &format!("b=AS:{}", bounds.bitrate_max.div_ceil(1000)));
-            }
-            Some(_) | None => {}
-        }
-    }
-    if let Some(least) = bounds.map(|b| b.bitrate_min).filter(|min| *min != BITRATE_MIN_ASSUMED)
-        && let Some(codec) = section.split_whitespace().nth(3)
-    {
-        push(out, &format!("a=fmtp:{codec} x-google-min-bitrate={}", least.div_ceil(1000)));
-    }
-    if !rejected {
-        for candidate in candidates {
-            push(out, candidate);
-        }
-        if !candidates.contains(&"a=end-of-candidates") {
-            push(out, "a=end-of-candidates");
-        }
+/// The tracks of sound and picture have names of their own in the stream of both.
+fn track_name(stream: &str, kind: Kind) -> String {
+    match kind {
+        Kind::Audio => format!("{stream}-audio"),
+        Kind::Video => format!("{stream}-video"),
     }
 }
 

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use str0m::Rtc;
 use str0m::media::Mid;
 
 use super::bandwidth::{Bandwidth, Receivable, Shortage};
@@ -52,8 +51,6 @@ pub(crate) struct Egress {
     /// Where the sequence numbers of sound, picture and what is sent again of that start.
     first_seqs: [u16; 3],
     cname: [u8; CNAME_BYTES],
-    /// The sections of the SDP in which we send.
-    sections: Vec<(Kind, Mid, Offered)>,
     /// Where it goes, as ICE has it.
     pub(crate) route: Option<Flow>,
     /// There as soon as the handshake is over.
@@ -91,6 +88,18 @@ pub(crate) struct Egress {
     report_due: Option<Instant>,
     /// Whether something was left out for want of a key frame.
     waits: bool,
+}
+
+/// A section of the SDP in which a medium of the stream is sent, with the numbers agreed there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Section {
+    pub(crate) kind: Kind,
+    pub(crate) mid: Mid,
+    pub(crate) codec: Offered,
+    pub(crate) ids: ExtensionIds,
+    pub(crate) ssrc: u32,
+    /// The source of what is sent again, where anything is.
+    pub(crate) rtx_ssrc: Option<u32>,
 }
 
 /// One medium, on its way to one viewer.
@@ -155,7 +164,6 @@ impl Egress {
             stream,
             first_seqs,
             cname,
-            sections: Vec::new(),
             route: None,
             srtp: None,
             audio: None,
@@ -178,9 +186,42 @@ impl Egress {
         }
     }
 
-    /// Names a section of the SDP in which the stream's medium is sent.
-    pub(crate) fn add_section(&mut self, kind: Kind, mid: Mid, codec: Offered) {
-        self.sections.push((kind, mid, codec));
+    /// Takes on a medium of the stream.
+    pub(crate) fn add_section(&mut self, section: Section) {
+        let Section { kind, mid, codec, ids, ssrc, rtx_ssrc } = section;
+        let [audio, video, resent] = self.first_seqs;
+        let first_seq = match kind {
+            Kind::Audio => audio,
+            Kind::Video => video,
+        };
+        let resent = codec.rtx.zip(rtx_ssrc).map(|(pt, ssrc)| Resent {
+            pt,
+            ssrc,
+            is_bound: false,
+            seq: u64::from(resent & 0x7fff),
+        });
+        let track = Track {
+            mid,
+            codec,
+            ids,
+            ssrc,
+            is_bound: false,
+            resent,
+            rewriter: Rewriter::new(codec.spec.clock_rate.get(), first_seq),
+            entered: None,
+            cached: None,
+            packets: 0,
+            payload_bytes: 0,
+        };
+        match kind {
+            Kind::Audio => self.audio = Some(track),
+            Kind::Video => self.video = Some(track),
+        }
+    }
+
+    /// Names the sender in SDP and RTCP (RFC 3550, section 6.5.1).
+    pub(crate) fn cname(&self) -> &str {
+        str::from_utf8(&self.cname).unwrap_or_default()
     }
 
     /// Has it begin with what comes next, whatever there is before. A link that is there again
@@ -189,45 +230,8 @@ impl Egress {
         self.begins_live = true;
     }
 
-    /// Makes everything ready that is known once the handshake is over. `rtc` knows what the SDP
-    /// says of each section.
-    pub(crate) fn start(&mut self, now: Instant, rtc: &mut Rtc, srtp: Srtp) {
-        for (kind, mid, codec) in std::mem::take(&mut self.sections) {
-            let Some(ids) = rtc.media(mid).map(ExtensionIds::of) else { continue };
-            let mut api = rtc.direct_api();
-            let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
-            let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
-            // str0m never sends on it, and keeps 6 KiB for what it would have sent.
-            api.remove_stream_tx(ssrc);
-            let [audio, video, resent] = self.first_seqs;
-            let first_seq = match kind {
-                Kind::Audio => audio,
-                Kind::Video => video,
-            };
-            let resent = codec.rtx.zip(rtx).map(|(pt, ssrc)| Resent {
-                pt,
-                ssrc: *ssrc,
-                is_bound: false,
-                seq: u64::from(resent & 0x7fff),
-            });
-            let track = Track {
-                mid,
-                codec,
-                ids,
-                ssrc: *ssrc,
-                is_bound: false,
-                resent,
-                rewriter: Rewriter::new(codec.spec.clock_rate.get(), first_seq),
-                entered: None,
-                cached: None,
-                packets: 0,
-                payload_bytes: 0,
-            };
-            match kind {
-                Kind::Audio => self.audio = Some(track),
-                Kind::Video => self.video = Some(track),
-            }
-        }
+    /// Lets it send, with the keys of the handshake.
+    pub(crate) fn start(&mut self, now: Instant, srtp: Srtp) {
         self.srtp = Some(Box::new(srtp));
         self.report_due = Some(now);
         self.watch_bandwidth(now);

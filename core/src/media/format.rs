@@ -45,18 +45,26 @@ fn by_setting(name: &str) -> Option<Codec> {
     }
 }
 
-/// Reads the encoding name of an `a=rtpmap` (RFC 8866, section 6.6), which ignores case.
+/// The encoding names of `a=rtpmap` (RFC 8866, section 6.6).
+const ENCODING_NAMES: [(&str, Codec); 7] = [
+    ("opus", Codec::Opus),
+    ("PCMA", Codec::PCMA),
+    ("PCMU", Codec::PCMU),
+    ("H264", Codec::H264),
+    ("VP8", Codec::Vp8),
+    ("VP9", Codec::Vp9),
+    ("AV1", Codec::Av1),
+];
+
+/// Reads an encoding name, which ignores case.
 pub(crate) fn by_encoding_name(name: &str) -> Option<Codec> {
-    const NAMES: [(&str, Codec); 7] = [
-        ("opus", Codec::Opus),
-        ("PCMA", Codec::PCMA),
-        ("PCMU", Codec::PCMU),
-        ("H264", Codec::H264),
-        ("VP8", Codec::Vp8),
-        ("VP9", Codec::Vp9),
-        ("AV1", Codec::Av1),
-    ];
-    NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, codec)| *codec)
+    let known = ENCODING_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map(|(_, codec)| *codec)
+}
+
+/// The name of a codec that has been read.
+pub(crate) fn encoding_name(codec: Codec) -> &'static str {
+    ENCODING_NAMES.iter().find(|(_, known)| *known == codec).map_or("", |(name, _)| *name)
 }
 
 /// Picks what a publisher shall send: the first of the settings' codecs that is offered, in the

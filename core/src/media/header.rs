@@ -6,7 +6,7 @@ use std::time::Duration;
 use str0m::media::{Media, Mid};
 use str0m::rtp::Extension;
 
-use super::packet::Extensions;
+use super::packet::{Extensions, Kind};
 
 /// What stays the same from packet to packet.
 const FIXED_BYTES: usize = 12;
@@ -50,10 +50,62 @@ pub(crate) struct ExtensionIds {
     content_type: Option<u8>,
 }
 
+/// The names of those that are written here: RFC 9143, section 15, RFC 6464, section 5, two that
+/// only libwebrtc documents, 3GPP TS 26.114, section 7.4.5, and one more of libwebrtc.
+const URIS: [&str; 6] = [
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    "urn:3gpp:video-orientation",
+    "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type",
+];
+
 /// Numbers from which on every extension of a packet takes a byte more (RFC 8285, section 4.2).
 const NARROW_ID_MAX: u8 = 14;
 
 impl ExtensionIds {
+    /// Of what is offered, what is written here and fits the medium. `counts` tells whether the
+    /// transport's packets are to be counted.
+    pub(crate) fn choose<'a>(
+        kind: Kind,
+        counts: bool,
+        offered: impl Iterator<Item = (u8, &'a str)>,
+    ) -> Self {
+        let mut ids = Self::default();
+        for (id, uri) in offered {
+            let slot = URIS.iter().position(|known| *known == uri);
+            let slot = slot.and_then(|at| ids.slots().into_iter().nth(at));
+            if let Some(slot) = slot {
+                slot.get_or_insert(id);
+            }
+        }
+        match kind {
+            Kind::Audio => (ids.orientation, ids.content_type) = (None, None),
+            Kind::Video => ids.audio_level = None,
+        }
+        ids.transport_count = ids.transport_count.filter(|_| counts);
+        ids
+    }
+
+    /// The number and the name of each that is used.
+    pub(crate) fn named(mut self) -> impl Iterator<Item = (u8, &'static str)> {
+        let slots = self.slots().map(|slot| *slot);
+        slots.into_iter().zip(URIS).filter_map(|(slot, uri)| Some((slot?, uri)))
+    }
+
+    /// In the order of the names.
+    fn slots(&mut self) -> [&mut Option<u8>; 6] {
+        [
+            &mut self.mid,
+            &mut self.audio_level,
+            &mut self.absolute_send_time,
+            &mut self.transport_count,
+            &mut self.orientation,
+            &mut self.content_type,
+        ]
+    }
+
     pub(crate) fn of(media: &Media) -> Self {
         let map = media.remote_extmap();
         Self {

@@ -1,14 +1,20 @@
-//! The offer of a browser, narrowed down to the codecs that will be used.
+//! The offer of a browser, and which of its codecs are used (RFC 8866 for the lines, RFC 8829 for
+//! their use).
 //!
-//! str0m answers with every codec that both sides know. An answer to a publisher must name one, so
-//! that it cannot switch in mid-stream; an answer to a viewer must name the publisher's. So the
-//! offer is narrowed before str0m sees it (RFC 8866 for the lines, RFC 8829 for their use).
+//! An answer to a publisher must name one codec for each medium, so that it cannot switch in
+//! mid-stream; an answer to a viewer must name the publisher's.
 
 use str0m::format::{CodecSpec, FormatParams};
-use str0m::media::Frequency;
+use str0m::media::{Frequency, Mid};
 
 use super::format::{self, Formats, Offered};
 use super::packet::Kind;
+
+pub(crate) use self::narrowed::Narrowed;
+pub(crate) use self::transport::Transport;
+
+mod narrowed;
+mod transport;
 
 /// The one fingerprint that everybody must offer (RFC 8122, section 5).
 const FINGERPRINT: &str = "a=fingerprint:sha-256 ";
@@ -20,10 +26,15 @@ pub(crate) struct Offer<'a> {
     sections: Vec<Section<'a>>,
 }
 
+/// What a header extension of one byte can carry (RFC 8285, section 4.2).
+const MID_BYTES_MAX: usize = 16;
+const MID_IS_ODD: &str = "an a=mid is not of 1 to 16 visible characters";
+
+/// One medium of an offer.
 #[derive(Debug)]
-struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// `None` for what is neither sound nor picture.
-    kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     lines: Vec<&'a str>,
     /// Who sends, as an attribute.
     direction: &'a str,
@@ -42,26 +53,9 @@ pub(crate) enum OfferFault {
     NoCommonCodecs,
 }
 
-/// An offer that str0m shall answer, and what the answer will then say.
-#[derive(Debug)]
-pub(crate) struct Narrowed {
-    pub(crate) sdp: String,
-    /// For each section that is rejected, the media line that says so. str0m sees a rejected
-    /// `audio` in its place: it would open a data channel, and knows no other media.
-    pub(crate) rejected: Vec<Option<String>>,
-    pub(crate) audio: Option<Offered>,
-    pub(crate) video: Option<Offered>,
-}
-
-impl Narrowed {
-    pub(crate) fn formats(&self) -> Formats {
-        Formats { audio: self.audio.map(|c| c.spec), video: self.video.map(|c| c.spec) }
-    }
-}
-
 /// What becomes of one section.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
     Use(Offered),
     /// It stays, with a codec, but nothing flows.
     Idle(Offered),
@@ -74,7 +68,7 @@ impl<'a> Offer<'a> {
         let mut sections: Vec<Section<'a>> = Vec::new();
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
             // Answers repeat words of offers, and there is no word with such a character.
-            if line.contains(|c: char| c.is_control() && c != '\t') {
+            if has_control(line) {
                 return Err(OfferFault::Malformed("it has control characters"));
             }
             if let Some(media) = line.strip_prefix("m=") {
@@ -112,7 +106,10 @@ impl<'a> Offer<'a> {
     }
 
     /// Narrows a publisher's offer to one codec for sound and one for picture.
-    pub(crate) fn narrow_to_receive(&self, preferred: &[String]) -> Result<Narrowed, OfferFault> {
+    pub(crate) fn narrow_to_receive(
+        self,
+        preferred: &[String],
+    ) -> Result<Narrowed<'a>, OfferFault> {
         if !self.sections.iter().any(|section| section.kind.is_some() && section.sends()) {
             return Err(OfferFault::Malformed("it offers to send nothing"));
         }
@@ -129,7 +126,7 @@ impl<'a> Offer<'a> {
     ///
     /// A viewer who wants picture (or sound), can have it only in another codec, is a fault even
     /// if the other medium fits: a player that stays black helps nobody.
-    pub(crate) fn narrow_to_send(&self, published: &Formats) -> Result<Narrowed, OfferFault> {
+    pub(crate) fn narrow_to_send(self, published: &Formats) -> Result<Narrowed<'a>, OfferFault> {
         let wanted = |kind| match kind {
             Kind::Audio => published.audio,
             Kind::Video => published.video,
@@ -153,10 +150,10 @@ impl<'a> Offer<'a> {
 
     /// Decides about each section. One that is used shall say `direction`, whatever it said before.
     fn narrow(
-        &self,
-        direction: &str,
+        self,
+        direction: &'static str,
         decide: impl Fn(&Section<'a>, Kind) -> Fate,
-    ) -> Result<Narrowed, OfferFault> {
+    ) -> Result<Narrowed<'a>, OfferFault> {
         let (mut audio, mut video) = (None, None);
         let mut fates = Vec::with_capacity(self.sections.len());
         for section in &self.sections {
@@ -183,39 +180,7 @@ impl<'a> Offer<'a> {
         if audio.is_none() && video.is_none() {
             return Err(OfferFault::NoCommonCodecs);
         }
-        let rejected = self.sections.iter().zip(&fates);
-        let rejected = rejected
-            .map(|(section, fate)| (*fate == Fate::Reject).then(|| section.rejection()))
-            .collect();
-        Ok(Narrowed { sdp: self.print(direction, &fates), rejected, audio, video })
-    }
-
-    fn print(&self, direction: &str, fates: &[Fate]) -> String {
-        let rejected_mids: Vec<&str> = self
-            .sections
-            .iter()
-            .zip(fates)
-            .filter(|(_, fate)| **fate == Fate::Reject)
-            .filter_map(|(section, _)| section.attribute("a=mid:"))
-            .collect();
-        let mut out = String::new();
-        for line in &self.session {
-            match line.strip_prefix("a=group:BUNDLE") {
-                Some(mids) => {
-                    out.push_str("a=group:BUNDLE");
-                    for mid in mids.split_whitespace().filter(|mid| !rejected_mids.contains(mid)) {
-                        out.push(' ');
-                        out.push_str(mid);
-                    }
-                    out.push_str("\r\n");
-                }
-                None => push_line(&mut out, line),
-            }
-        }
-        for (section, fate) in self.sections.iter().zip(fates) {
-            section.print(direction, *fate, &mut out);
-        }
-        out
+        Ok(Narrowed::new(self, fates, direction, audio, video))
     }
 }
 
@@ -233,7 +198,46 @@ impl<'a> Section<'a> {
     }
 
     fn attribute(&self, prefix: &str) -> Option<&'a str> {
-        self.lines.iter().find_map(|line| line.strip_prefix(prefix))
+        self.attributes(prefix).next()
+    }
+
+    fn attributes(&self, prefix: &str) -> impl Iterator<Item = &'a str> {
+        self.lines.iter().filter_map(move |line| line.strip_prefix(prefix))
+    }
+
+    /// What names the section (RFC 5888, section 4), which every packet may have to carry.
+    pub(crate) fn mid(&self) -> Result<Mid, OfferFault> {
+        let mid =
+            self.attribute("a=mid:").ok_or(OfferFault::Malformed("a section has no a=mid"))?;
+        let mut padded = [b' '; MID_BYTES_MAX];
+        let room = padded.get_mut(..mid.len()).filter(|room| !room.is_empty());
+        match room {
+            Some(room) if mid.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                room.copy_from_slice(mid.as_bytes());
+                Ok(Mid::from_array(padded))
+            }
+            Some(_) | None => Err(OfferFault::Malformed(MID_IS_ODD)),
+        }
+    }
+
+    /// The numbers and names of the header extensions that are offered (RFC 8285, section 5).
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = (u8, &'a str)> {
+        self.attributes("a=extmap:").filter_map(|value| {
+            let (number, rest) = value.split_once(' ')?;
+            let number = number.split('/').next()?.parse().ok().filter(|number| *number > 0)?;
+            Some((number, rest.split_whitespace().next()?))
+        })
+    }
+
+    /// The kinds of feedback on a payload type that are offered (RFC 4585, section 4.2).
+    pub(crate) fn feedback(&self, pt: u8) -> Vec<&'a str> {
+        let values = self.attributes("a=rtcp-fb:").filter_map(|value| value.split_once(' '));
+        let of_it = values.filter(|(of, _)| *of == "*" || of.parse() == Ok(pt));
+        of_it.map(|(_, kind)| kind.trim()).collect()
+    }
+
+    fn protocol(&self) -> &'a str {
+        self.media_words().nth(2).unwrap_or_default()
     }
 
     /// Whether the offerer wants to send here.
@@ -245,8 +249,10 @@ impl<'a> Section<'a> {
         matches!(self.direction, "a=sendrecv" | "a=recvonly")
     }
 
+    /// RTP has room for seven bits (RFC 3550, section 5.1).
     fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
-        self.media_words().skip(3).filter_map(|word| word.parse().ok())
+        let formats = self.media_words().skip(3);
+        formats.filter_map(|word| word.parse().ok()).filter(|pt| *pt < 128)
     }
 
     /// Reads each line once: a browser offers some 40 payload types in some 100 lines.
@@ -285,39 +291,19 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    fn print(&self, direction: &str, fate: Fate, out: &mut String) {
-        let (codec, direction) = match fate {
-            Fate::Use(codec) => (Some(codec), direction),
-            Fate::Idle(codec) => (Some(codec), "a=inactive"),
-            Fate::Reject => (None, "a=inactive"),
-        };
-        for (index, line) in self.lines.iter().copied().enumerate() {
-            if index == 0 {
-                push_line(out, &self.media_line(codec));
-            } else if codec.map_or_else(|| is_identity(line), |codec| is_of(line, codec)) {
-                push_line(out, line);
-            }
-        }
-        push_line(out, direction);
-    }
-
-    /// What str0m is given as the first line.
-    fn media_line(&self, codec: Option<Offered>) -> String {
+    /// The first line, with this codec alone.
+    pub(crate) fn media_line(&self, codec: Offered) -> String {
         let mut words = self.media_words();
         let media = words.next().unwrap_or_default();
         let protocol = words.nth(1).unwrap_or_default();
         match codec {
-            Some(Offered { pt, rtx: Some(rtx), .. }) => {
-                format!("m={media} 9 {protocol} {pt} {rtx}")
-            }
-            Some(Offered { pt, rtx: None, .. }) => format!("m={media} 9 {protocol} {pt}"),
-            // Payload type 0 needs no rtpmap.
-            None => "m=audio 0 UDP/TLS/RTP/SAVPF 0".to_owned(),
+            Offered { pt, rtx: Some(rtx), .. } => format!("m={media} 9 {protocol} {pt} {rtx}"),
+            Offered { pt, rtx: None, .. } => format!("m={media} 9 {protocol} {pt}"),
         }
     }
 
     /// The first line of the answer to a section that is not accepted (RFC 3264, section 6).
-    fn rejection(&self) -> String {
+    pub(crate) fn rejection(&self) -> String {
         let mut words: Vec<&str> = self.media_words().collect();
         if let Some(port) = words.get_mut(1) {
             *port = "0";
@@ -326,10 +312,17 @@ impl<'a> Section<'a> {
     }
 
     /// Medium, port, protocol and formats of the first line.
-    fn media_words(&self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn media_words(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let media = self.lines.first().and_then(|line| line.strip_prefix("m="));
         media.unwrap_or_default().split_whitespace()
     }
+}
+
+/// Whether a line has a character that is not for reading, other than the tabulator.
+fn has_control(line: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    // Nearly every line is plain, as its bytes tell without being decoded.
+    !line.bytes().all(is_plain) && line.contains(|c: char| c.is_control() && c != '\t')
 }
 
 /// What is said first of a payload type.
@@ -368,35 +361,6 @@ const DIRECTION: &str = "a=sendrecv";
 
 fn is_direction(line: &&str) -> bool {
     matches!(*line, "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive")
-}
-
-/// What stays of a rejected section. Its transport must not: str0m takes the first that it finds,
-/// and what counts is that of the first section in use (RFC 9143, section 7.3).
-fn is_identity(line: &str) -> bool {
-    line.starts_with("c=") || line.starts_with("a=mid:")
-}
-
-/// Whether a line stays in a section whose only codec is this one.
-fn is_of(line: &str, codec: Offered) -> bool {
-    let of_codec = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
-    let tail = of_codec.iter().find_map(|prefix| line.strip_prefix(prefix));
-    let other = tail.and_then(|tail| tail.split_whitespace().next()).is_some_and(|pt| {
-        let pt = pt.parse::<u8>().ok();
-        pt.is_some() && pt != Some(codec.pt) && pt != codec.rtx
-    });
-    let simulcast = line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
-    // str0m takes one bound of the bitrate and heeds none.
-    let bound = line.starts_with("b=");
-    !other && !simulcast && !bound && !is_direction(&line)
-}
-
-/// Writes a line, unless it is the fingerprint of a function that DTLS here does not check.
-fn push_line(out: &mut String, line: &str) {
-    if has_prefix(line, "a=fingerprint:") && !has_prefix(line, FINGERPRINT) {
-        return;
-    }
-    out.push_str(line);
-    out.push_str("\r\n");
 }
 
 /// Names of hash functions ignore case.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::ice::IceCreds;
-use str0m::media::{Direction, Media, MediaAdded, MediaKind};
+use str0m::media::{Direction, Media, MediaAdded, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
@@ -18,13 +18,14 @@ use self::phase::Phase;
 use super::answer;
 use super::bandwidth::Shortage;
 use super::datagram::{is_media, is_rtcp, is_stun};
-use super::egress::Egress;
+use super::egress::{Egress, Section};
 use super::fault::PeerFault;
 use super::format::{Formats, Offered};
 use super::handshake::Handshake;
+use super::header::ExtensionIds;
 use super::history::History;
 use super::ingest::Ingest;
-use super::offer::{Narrowed, Offer};
+use super::offer::Offer;
 use super::packet::{Kind, Packet};
 use super::paths::{Paths, any_address};
 use super::rtc;
@@ -50,7 +51,7 @@ pub(crate) struct Peer {
     /// What was agreed for sound and picture.
     codecs: [Option<Offered>; 2],
     /// The offer that waits for its answer, on a peer that we dialed.
-    pending: Option<SdpPendingOffer>,
+    pending: Option<Pending>,
     phase: Phase,
     /// Every path that the peer was heard on.
     pub(crate) paths: Paths,
@@ -68,6 +69,12 @@ pub(crate) struct Peer {
     pub(super) told_video_bytes: u32,
     /// When the first thing was written that the last drain did not send.
     written: Option<Instant>,
+}
+
+/// What was offered, and its sections.
+struct Pending {
+    offer: SdpPendingOffer,
+    sections: Vec<(Kind, Mid, Offered)>,
 }
 
 /// The least time between two alarms of one peer: finer than any of WebRTC's timers.
@@ -111,7 +118,16 @@ impl Peer {
         ingest: Ingest,
     ) -> Result<Accepted, PeerFault> {
         let narrowed = Offer::parse(offer)?.narrow_to_receive(&ctx.config.settings.codecs)?;
-        Self::accept(ctx, id, &narrowed, port, Role::Ingest(ingest))
+        let codecs = [narrowed.audio, narrowed.video];
+        let mut peer = Self::new(ctx, id, codecs, port, true, Role::Ingest(ingest));
+        let malformed = |error: &dyn ToString| PeerFault::Sdp(error.to_string());
+        let offer =
+            SdpOffer::from_sdp_string(&narrowed.sdp()).map_err(|error| malformed(&error))?;
+        let answer = peer.rtc.sdp_api().accept_offer(offer);
+        let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
+        let bounds = &ctx.config.settings.congestion;
+        let answer = answer::ingest::rewrite(&answer, &narrowed.rejections(), bounds);
+        Ok(Accepted { peer, answer, formats: narrowed.formats() })
     }
 
     /// Answers a viewer's offer.
@@ -124,39 +140,33 @@ impl Peer {
         published: &Formats,
     ) -> Result<Accepted, PeerFault> {
         let narrowed = Offer::parse(offer)?.narrow_to_send(published)?;
-        Self::accept(ctx, id, &narrowed, port, Role::Egress(Box::new(egress)))
-    }
-
-    fn accept(
-        ctx: &mut Ctx<'_>,
-        id: PeerId,
-        narrowed: &Narrowed,
-        port: u16,
-        role: Role,
-    ) -> Result<Accepted, PeerFault> {
-        let codecs = [narrowed.audio, narrowed.video];
-        let mut peer = Self::new(ctx, id, codecs, port, true, role);
-        let malformed = |error: &dyn ToString| PeerFault::Sdp(error.to_string());
-        let offer = SdpOffer::from_sdp_string(&narrowed.sdp).map_err(|error| malformed(&error))?;
-        let answer = peer.rtc.sdp_api().accept_offer(offer);
-        let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
-        let stream = format!("s{}", ctx.rng.token(12));
-        let bounds = match &mut peer.role {
-            Role::Ingest(_) => Some(&ctx.config.settings.congestion),
-            Role::Egress(egress) => {
-                for (kind, mid) in answer::sent_sections(&answer) {
-                    let codec = match kind {
-                        Kind::Audio => narrowed.audio,
-                        Kind::Video => narrowed.video,
-                    };
-                    if let Some(codec) = codec {
-                        egress.add_section(kind, mid, codec);
-                    }
-                }
-                None
-            }
+        let far = narrowed.transport()?;
+        let cname = egress.cname().to_owned();
+        let mut peer = Self::new(ctx, id, [None, None], port, true, Role::Egress(Box::new(egress)));
+        let stream = stream_name(ctx);
+        let candidates = rtc::candidates(ctx.config, port).map(|found| found.to_sdp_string());
+        let candidates: Vec<String> = candidates.collect();
+        let mut transport = peer.rtc.direct_api();
+        let near = answer::egress::Near {
+            session: u32::from_be_bytes(ctx.rng.bytes()),
+            stream: &stream,
+            cname: &cname,
+            ice: &transport.local_ice_credentials(),
+            fingerprint: &transport.local_dtls_fingerprint().clone(),
+            is_active: far.is_active,
+            candidates: &candidates,
+            counts: ctx.config.settings.congestion.twcc,
+            ssrc: u32::from_be_bytes(ctx.rng.bytes()),
         };
-        let answer = answer::rewrite(&answer, &stream, &narrowed.rejected, bounds);
+        transport.set_ice_controlling(false);
+        transport.set_remote_ice_credentials(far.ice);
+        transport.set_remote_fingerprint(far.fingerprint);
+        transport.start_dtls(far.is_active)?;
+        let sent = answer::egress::sent_sections(&narrowed, &near)?;
+        let answer = answer::egress::write(&narrowed, &near, &sent)?;
+        if let Role::Egress(egress) = &mut peer.role {
+            sent.into_iter().for_each(|section| egress.add_section(section));
+        }
         Ok(Accepted { peer, answer, formats: narrowed.formats() })
     }
 
@@ -173,34 +183,31 @@ impl Peer {
         let video = offered(96, Some(97), published.video);
         let role = Role::Egress(Box::new(egress));
         let mut peer = Self::new(ctx, id, [audio, video], port, false, role);
-        let stream = format!("s{}", ctx.rng.token(12));
+        let stream = stream_name(ctx);
         let mut changes = peer.rtc.sdp_api();
-        let mut tracks = Vec::new();
+        let mut sections = Vec::new();
         for (kind, codec) in [(MediaKind::Audio, audio), (MediaKind::Video, video)] {
             let Some(codec) = codec else { continue };
             let track = Some(format!("{stream}-{kind}"));
             let mid =
                 changes.add_media(kind, Direction::SendOnly, Some(stream.clone()), track, None);
-            tracks.push((kind, mid, codec));
+            sections.push((Kind::from(kind), mid, codec));
         }
-        let Some((offer, pending)) = changes.apply() else {
+        let Some((sdp, offer)) = changes.apply() else {
             return Err(PeerFault::Internal("a stream without sound and picture".to_owned()));
         };
-        peer.pending = Some(pending);
+        peer.pending = Some(Pending { offer, sections });
         if let Role::Egress(egress) = &mut peer.role {
             egress.begin_live();
-            for (kind, mid, codec) in tracks {
-                egress.add_section(kind.into(), mid, codec);
-            }
         }
-        Ok((peer, offer.to_sdp_string()))
+        Ok((peer, sdp.to_sdp_string()))
     }
 
     /// Takes the answer to what [`Peer::dial`] offered.
     ///
     /// The edge's candidates become paths, so that its first STUN response finds this peer.
     pub(crate) fn take_answer(&mut self, ctx: &Ctx<'_>, sdp: &str) -> Result<(), PeerFault> {
-        let Some(pending) = self.pending.take() else {
+        let Some(Pending { offer, sections }) = self.pending.take() else {
             return Err(PeerFault::Sdp("a second answer".to_owned()));
         };
         // str0m takes one `b=` line of a section; RFC 8866, section 5.8 lets there be any number.
@@ -208,8 +215,19 @@ impl Peer {
         let unbounded: String = lines.flat_map(|line| [line, "\r\n"]).collect();
         let answer = SdpAnswer::from_sdp_string(&unbounded);
         let answer = answer.map_err(|error| PeerFault::Sdp(error.to_string()))?;
-        let taken = self.rtc.sdp_api().accept_answer(pending, answer);
+        let taken = self.rtc.sdp_api().accept_answer(offer, answer);
         taken.map_err(|error| PeerFault::Sdp(error.to_string()))?;
+        if let Role::Egress(egress) = &mut self.role {
+            for (kind, mid, codec) in sections {
+                let Some(ids) = self.rtc.media(mid).map(ExtensionIds::of) else { continue };
+                let mut api = self.rtc.direct_api();
+                let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
+                let (ssrc, rtx_ssrc) = (stream.ssrc(), stream.rtx().map(|ssrc| *ssrc));
+                // str0m never sends on it, and keeps 6 KiB for what it would have sent.
+                api.remove_stream_tx(ssrc);
+                egress.add_section(Section { kind, mid, codec, ids, ssrc: *ssrc, rtx_ssrc });
+            }
+        }
         let candidates = sdp.lines().filter_map(|line| line.strip_prefix("a="));
         for candidate in candidates.filter_map(|line| Candidate::from_sdp_string(line).ok()) {
             let remote = candidate.addr();
@@ -428,7 +446,7 @@ impl Peer {
     pub(crate) fn begin(&mut self, now: Instant, srtp: Srtp, route: Flow) {
         self.phase = Phase::Connected { checked: now };
         if let Role::Egress(egress) = &mut self.role {
-            egress.start(now, &mut self.rtc, srtp);
+            egress.start(now, srtp);
             egress.route = Some(route);
         }
     }
@@ -492,7 +510,7 @@ impl Peer {
                             facts.push(Fact::Failed(PeerFault::Dtls));
                             return;
                         };
-                        egress.start(ctx.now, &mut self.rtc, srtp);
+                        egress.start(ctx.now, srtp);
                     }
                 }
                 facts.push(Fact::Connected);
@@ -563,6 +581,11 @@ impl Peer {
         };
         self.phase.deadline(heard, limits)
     }
+}
+
+/// A name for the media stream of an answer or offer.
+fn stream_name(ctx: &mut Ctx<'_>) -> String {
+    format!("s{}", ctx.rng.token(12))
 }
 
 impl Drop for Peer {

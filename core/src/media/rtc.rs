@@ -1,6 +1,6 @@
 //! How str0m is set up for a peer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use str0m::ice::IceCreds;
@@ -53,13 +53,17 @@ pub(crate) fn build(
     } else {
         (builder.set_crypto_provider(ctx.config.crypto.clone()).build(ctx.now), None)
     };
-    for address in &ctx.config.addresses {
-        // Only an unspecified address is refused, and the configuration has none.
-        if let Ok(candidate) = Candidate::host(SocketAddr::new(*address, port), Protocol::Udp) {
-            rtc.add_local_candidate(candidate);
-        }
+    for candidate in candidates(ctx.config, port) {
+        rtc.add_local_candidate(candidate);
     }
     (rtc, handshake)
+}
+
+/// Where the far side reaches a port of ours.
+pub(crate) fn candidates(config: &Config, port: u16) -> impl Iterator<Item = Candidate> {
+    // Only an unspecified address is refused, and the configuration has none.
+    let host = move |at: &IpAddr| Candidate::host(SocketAddr::new(*at, port), Protocol::Udp).ok();
+    config.addresses.iter().filter_map(host)
 }
 
 fn extension_map(config: &Config) -> ExtensionMap {

@@ -86,11 +86,11 @@ fn names(codecs: &str) -> Vec<String> {
     codecs.split(',').map(str::to_owned).collect()
 }
 
-fn receive(text: &str, codecs: &str) -> Result<Narrowed, OfferFault> {
+fn receive<'a>(text: &'a str, codecs: &str) -> Result<Narrowed<'a>, OfferFault> {
     Offer::parse(text)?.narrow_to_receive(&names(codecs))
 }
 
-fn send(text: &str, published: &Formats) -> Result<Narrowed, OfferFault> {
+fn send<'a>(text: &'a str, published: &Formats) -> Result<Narrowed<'a>, OfferFault> {
     Offer::parse(text)?.narrow_to_send(published)
 }
 

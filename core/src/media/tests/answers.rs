@@ -1,6 +1,12 @@
-//! Answers as they go out, made by str0m from narrowed offers.
+//! Answers as they go out: to publishers, made by str0m from narrowed offers, to viewers, our own.
+
+use std::collections::BTreeSet;
+
+use str0m::change::SdpOffer;
+use str0m::ice::IceCreds;
 
 use super::*;
+use crate::media::rtc;
 
 fn ingest(offer: &str, codecs: &str) -> String {
     let accepted = answer_publisher(offer, codecs).unwrap();
@@ -180,8 +186,8 @@ fn the_transport_is_that_of_the_first_section_in_use() {
     let text = offer(&[VP8, OPUS]).replacen("a=ice-ufrag:abcd", "a=ice-ufrag:first", 1);
     let text = text.replacen("a=ice-ufrag:abcd", "a=ice-ufrag:other", 1);
     for (codecs, used) in [("opus,vp8", "first"), ("opus,h264", "other")] {
-        let narrowed = receive(&text, codecs).unwrap();
-        let parts = sections(&narrowed.sdp);
+        let narrowed = receive(&text, codecs).unwrap().sdp();
+        let parts = sections(&narrowed);
         let first = parts[1..].iter().find_map(|part| values(part, "a=ice-ufrag:").pop());
         assert_eq!(first, Some(used), "{codecs}: str0m takes the first that it finds");
         ingest(&text, codecs);
@@ -267,5 +273,175 @@ fn a_viewer_is_told_no_bitrate() {
             Peer::accept_egress(&mut bench.ctx(), PeerId(1), &offer, 31001, sent, &formats);
         let answer = accepted.unwrap().answer;
         assert!(!answer.contains("\nb=") && !answer.contains("bitrate"), "{answer}");
+    }
+}
+
+/// What str0m answers a viewer, who is then sent by it.
+fn plain_answer(offer: &str, published: &Formats) -> String {
+    let bench = &mut Bench::new();
+    let narrowed = send(offer, published).unwrap();
+    let creds = IceCreds { ufrag: "abcd".to_owned(), pass: "a".repeat(24) };
+    let codecs = [narrowed.audio, narrowed.video];
+    let (mut rtc, _) = rtc::build(&bench.ctx(), creds, codecs, 31001, true, false);
+    let offer = SdpOffer::from_sdp_string(&narrowed.sdp()).unwrap();
+    rtc.sdp_api().accept_offer(offer).unwrap().to_sdp_string()
+}
+
+/// The lines of each section, but for names and numbers that somebody drew, and for where the
+/// candidates stand.
+fn essence(answer: &str) -> Vec<BTreeSet<String>> {
+    let drawn = ["o=", "a=msid", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=end-of-cand"];
+    // Nobody asked whether the two forms of a header may be mixed, and they are not.
+    let others = ["a=extmap-allow-mixed", "a=ssrc"];
+    let is_left_out = |line: &str| drawn.iter().chain(&others).any(|other| line.starts_with(other));
+    let part = |lines: &Vec<&str>| {
+        lines.iter().filter(|line| !is_left_out(line)).map(|line| (*line).to_owned()).collect()
+    };
+    sections(answer).iter().map(part).collect()
+}
+
+#[test]
+fn a_viewer_is_answered_as_str0m_answers() {
+    let parts = [
+        format!("{OPUS}\na=recvonly\na=extmap:4/recvonly urn:ietf:params:rtp-hdrext:sdes:mid x"),
+        format!(
+            "{VP8}\na=recvonly\na=extmap:13 urn:3gpp:video-orientation\na=rtcp-fb:97 nack\n\
+             a=rtcp-fb:* ccm fir\na=rtcp-fb:96 goog-remb"
+        ),
+    ];
+    let both = offer(&[&parts[0], &parts[1]]);
+    for codecs in ["opus,vp8", "alaw,vp9", "ulaw,av1", "opus,h264"] {
+        let formats = published(&chromium_publishes(), codecs);
+        for offer in [chromium_plays(), firefox_plays(), both.clone()] {
+            if send(&offer, &formats).is_err() {
+                continue;
+            }
+            let (ours, plain) = (egress(&offer, &formats), plain_answer(&offer, &formats));
+            let sources = |answer: &str| answer.matches("a=ssrc").count();
+            assert_eq!(essence(&ours), essence(&plain), "{ours}");
+            assert_eq!(sources(&ours), sources(&plain), "{ours}");
+        }
+    }
+}
+
+/// RFC 4585, section 4.2: no feedback is answered that was not offered. But the WebSDK's
+/// `stripCodecs` may have taken all of a payload type's lines along with those of another.
+#[test]
+fn a_viewer_is_answered_the_feedback_that_it_offers() {
+    let feedback = |offered: &str| {
+        let formats = published(&chromium_publishes(), "opus,vp8");
+        let video = VP8.replace("a=rtcp-fb:96 nack\na=rtcp-fb:96 nack pli\n", offered);
+        let answer = egress(&offer(&[OPUS, &video]), &formats);
+        values(&answer.lines().collect::<Vec<_>>(), "a=rtcp-fb:96 ").join(", ")
+    };
+    assert_eq!(feedback("a=rtcp-fb:96 nack pli\na=rtcp-fb:96 nack \n"), "nack, nack pli");
+    assert_eq!(feedback("a=rtcp-fb:96 transport-cc\na=rtcp-fb:97 nack\n"), "transport-cc");
+    assert_eq!(feedback("a=rtcp-fb:* nack\na=rtcp-fb:96 ack rpsi\n"), "nack");
+    assert_eq!(feedback(""), "goog-remb, ccm fir, nack, nack pli");
+}
+
+/// It may be used later, so that it is not rejected.
+#[test]
+fn a_viewers_section_in_which_nothing_flows_is_inactive() {
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    let answer = egress(&offer(&[VP8, &format!("{OPUS}\na=inactive")]), &formats);
+    let parts = sections(&answer);
+    assert_eq!(values(&parts[0], "a=group:BUNDLE "), ["0 1"]);
+    assert_eq!(parts[2][0], "m=audio 9 UDP/TLS/RTP/SAVPF 111");
+    assert!(parts[2].contains(&"a=inactive") && !parts[1].contains(&"a=inactive"), "{answer}");
+    assert!(!parts[2].iter().any(|line| line.contains("msid:")), "{answer}");
+}
+
+/// A rejected section keeps its place and its name.
+#[test]
+fn a_viewers_section_of_another_kind_is_rejected() {
+    let application = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=sctp-port:5000";
+    let second = VP8.replace("96", "98").replace("97", "99");
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    let answer = egress(&offer(&[application, OPUS, VP8, &second]), &formats);
+    let parts = sections(&answer);
+    assert_eq!(parts[1][0], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
+    assert_eq!(parts[1][1..], ["c=IN IP4 0.0.0.0", "a=mid:0", "a=inactive"]);
+    assert_eq!(parts[4][0], "m=video 0 UDP/TLS/RTP/SAVPF 98 99");
+    assert_eq!(values(&parts[0], "a=group:BUNDLE "), ["1 2"]);
+}
+
+#[test]
+fn a_viewers_sections_keep_their_names() {
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    let named = |mid: &str| {
+        offer(&[OPUS])
+            .replace("mid:0", &format!("mid:{mid}"))
+            .replace("BUNDLE 0", &format!("BUNDLE {mid}"))
+    };
+    for mid in ["a", "sound-1", "{0123456789abc}+"] {
+        let answer = egress(&named(mid), &formats);
+        assert!(answer.contains(&format!("\r\na=mid:{mid}\r\n")), "{answer}");
+    }
+    for mid in ["", "0123456789abcdefg", "\u{e9}"] {
+        let fault = answer_viewer(&named(mid), &formats).err();
+        let told = "an a=mid is not of 1 to 16 visible characters".to_owned();
+        assert_eq!(fault, Some(PeerFault::Sdp(told)), "{mid:?}");
+    }
+}
+
+/// What a viewer must say of its transport, and what it is told if it does not.
+#[test]
+fn a_viewers_transport_is_read_with_care() {
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    let good = offer(&[OPUS, VP8]);
+    let digest = "8F:4F:8A:38:DC:06:88:57:C1:32:A7:C5:37:AC:AB:37:19:6B:DC:77:86:D8:29:32:F0:AD:05:\
+        13:BF:91:D6:D9";
+    assert!(good.contains(digest));
+    let session = good
+        .replace(TRANSPORT, "a=rtcp-mux\r\n")
+        .replace("t=0 0\r\n", &format!("t=0 0\r\n{TRANSPORT}"));
+    egress(&session.replace("a=setup:actpass\r\n", ""), &formats);
+    let mut lite = good.clone();
+    lite.insert_str(good.find("a=group").unwrap(), "a=ice-lite\r\n");
+    let one_mid = good.replace("a=mid:1", "a=mid:0");
+    let of_octets = "its fingerprint is not of 32 octets";
+    let no_ice = "it has no ICE user name fragment and password";
+    // Whether there is any at all is seen before; here it is of a section that is rejected.
+    let text = "m=text 9 RTP/AVP 98";
+    let elsewhere = |line: &str| {
+        offer(&[text, OPUS])
+            .rsplit_once(line)
+            .map(|(start, end)| format!("{start}a=other:{end}"))
+            .unwrap()
+    };
+    for (bad, why) in [
+        (good.replace(digest, "8F:4F"), of_octets),
+        (good.replace("8F:4F", "8F:4"), of_octets),
+        (good.replace("8F:4F", "8F:+F"), of_octets),
+        (good.replace("8F:4F", "8F:\u{e9}"), of_octets),
+        (elsewhere("a=ice-pwd:"), no_ice),
+        (elsewhere("a=ice-ufrag:"), no_ice),
+        (elsewhere("a=fingerprint:sha-256 "), "it has no SHA-256 fingerprint"),
+        (lite, "both sides are ICE-lite"),
+        (one_mid, "two of its sections have one a=mid"),
+        (good.replace("a=mid:1", "a=other:1"), "a section has no a=mid"),
+        (good.replace("BUNDLE 0 1", "BUNDLE 0"), "its sections do not share a transport by BUNDLE"),
+        (
+            good.replace("a=group:BUNDLE", "a=group:LS"),
+            "its sections do not share a transport by BUNDLE",
+        ),
+        (
+            good.replace("UDP/TLS/RTP/SAVPF 111", "RTP/AVP 111"),
+            "its media are not UDP/TLS/RTP/SAVPF",
+        ),
+    ] {
+        let fault = answer_viewer(&bad, &formats).err();
+        assert_eq!(fault, Some(PeerFault::Sdp(why.to_owned())), "{bad}");
+    }
+}
+
+#[test]
+fn a_viewer_who_can_only_wait_for_dtls_is_called() {
+    let formats = published(&chromium_publishes(), "opus,vp8");
+    for (theirs, ours) in [("passive", "active"), ("active", "passive"), ("holdconn", "passive")] {
+        let offer = offer(&[OPUS, VP8]).replace("setup:actpass", &format!("setup:{theirs}"));
+        let answer = egress(&offer, &formats);
+        assert_eq!(answer.matches(&format!("a=setup:{ours}")).count(), 2, "{answer}");
     }
 }

@@ -48,7 +48,7 @@ impl Reference {
         let creds = IceCreds { ufrag: "abcd".to_owned(), pass: "a".repeat(24) };
         let codecs = [narrowed.audio, narrowed.video];
         let (mut rtc, _) = rtc::build(&bench.ctx(), creds, codecs, PORT, true, false);
-        let offer = SdpOffer::from_sdp_string(&narrowed.sdp).unwrap();
+        let offer = SdpOffer::from_sdp_string(&narrowed.sdp()).unwrap();
         let answer = rtc.sdp_api().accept_offer(offer).unwrap();
         viewer.take_answer(now, &answer.to_sdp_string());
         let mid = viewer.mid(Kind::Video);

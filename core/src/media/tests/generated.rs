@@ -279,7 +279,7 @@ proptest! {
             (Some(fates), Ok(accepted)) => {
                 check(&text, &accepted.answer, "recvonly");
                 check_fates(&parts, &fates, &accepted.answer, "recvonly");
-                check_narrowed(&text, &receive(&text, &codecs).unwrap().sdp);
+                check_narrowed(&text, &receive(&text, &codecs).unwrap().sdp());
             }
             (None, Err(PeerFault::NoCommonCodecs | PeerFault::Sdp(_))) => {}
             (fates, answer) => panic!("{fates:?}: {:?}\n{text}", answer.map(|a| a.answer)),
@@ -307,7 +307,7 @@ proptest! {
             (Some(fates), Ok(accepted)) => {
                 check(&text, &accepted.answer, "sendonly");
                 check_fates(&parts, &fates, &accepted.answer, "sendonly");
-                check_narrowed(&text, &send(&text, &formats).unwrap().sdp);
+                check_narrowed(&text, &send(&text, &formats).unwrap().sdp());
             }
             (None, Err(PeerFault::NoCommonCodecs | PeerFault::Sdp(_))) => {}
             (fates, answer) => panic!("{fates:?}: {:?}\n{text}", answer.map(|a| a.answer)),

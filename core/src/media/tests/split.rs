@@ -44,7 +44,7 @@ impl Bare {
         let (codecs, now) = ([narrowed.audio, narrowed.video], bench.now);
         let (rtc, handshake) = rtc::build(&bench.ctx(), creds, codecs, PORT, true, is_keyless);
         let mut bare = Self { rtc, viewer, now, media: 0, understood: 0 };
-        let offer = SdpOffer::from_sdp_string(&narrowed.sdp).unwrap();
+        let offer = SdpOffer::from_sdp_string(&narrowed.sdp()).unwrap();
         let answer = bare.rtc.sdp_api().accept_offer(offer).unwrap();
         bare.viewer.take_answer(now, &answer.to_sdp_string());
         for step in 0..2_400u32 {
