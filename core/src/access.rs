@@ -20,7 +20,7 @@ use crate::token::TokenFault;
 
 use self::claims::Claims;
 
-pub(crate) use self::admin::may_administer;
+pub(crate) use self::admin::{may_administer, may_change};
 pub(crate) use self::hook::{AskId, Hooks, Verdict};
 pub(crate) use self::sources::{bearer, of_session, of_stream, of_upgrade};
 

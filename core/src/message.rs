@@ -83,6 +83,17 @@ pub(crate) enum Question {
     ServerList { stream: Option<String>, callback: Option<String>, host: String },
     /// How the node is: `?action=stat`.
     Stat,
+    /// Whether the node takes anybody new: `show_node_state`.
+    State,
+    /// Whether it shall, from now on: `enforce_node_state`.
+    Enforce(NodeState),
+}
+
+/// Whether a node takes anybody new, as its operator has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NodeState {
+    Active,
+    Passive,
 }
 
 /// Whom the connections of a shard let in.
@@ -91,6 +102,8 @@ pub(crate) enum Door {
     Open,
     /// Links only.
     Full,
+    /// Links only, because the operator says so.
+    Passive,
     /// Nobody.
     Draining,
 }

@@ -199,6 +199,8 @@ pub enum Event {
         /// What it did.
         why: String,
     },
+    /// The operator had the node take nobody new, or somebody again.
+    Accepting(bool),
     /// After [`Command::Drain`]: nobody is left. The runtime may end.
     ///
     /// [`Command::Drain`]: crate::Command::Drain

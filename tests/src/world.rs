@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::browser::{Browser, Shape};
 use crate::page::Page;
 
+/// What nodes that have an `admin.token` have as one: whoever watches them must know it.
+pub const ADMIN_TOKEN: &str = "0123456789abcdef";
+
 /// One of the nodes, by the order in which they were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct NodeId(pub usize);
@@ -134,6 +137,8 @@ pub trait World {
     fn page(&self, page: usize) -> &Page;
     /// A node's `?action=stat`; `None` if it does not run.
     fn statistics(&mut self, node: NodeId) -> Option<String>;
+    /// Sends a whole HTTP/1.1 request to a node, and answers with the body of a 200.
+    fn request(&mut self, node: NodeId, request: &str) -> Option<String>;
     /// What a node reported in all its lives, in order.
     fn events(&self, node: NodeId) -> Vec<Event>;
 

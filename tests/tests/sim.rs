@@ -35,7 +35,7 @@ scenarios! {
     two_of_one_name codec_changes edge_comes_late edge_restarts link_breaks
     unpublish_crosses_answer mute mute_before_edge data slow_names drain session_limit
     origin_restarts origin_stays_away nodes_push_to_each_other no_socket_at_first anything
-    patient_drain full_edge
+    patient_drain full_edge out_of_service
     links_with_keys wrong_keys key_comes tokens tokens_end backend backend_hangs
 }
 

@@ -6,15 +6,31 @@ use crate::stream::http::Request;
 
 use super::sources;
 
-/// Whether a request may see, or change, what is the operator's alone.
+/// Whether a request may see what is the operator's alone.
 ///
 /// It may where no `admin.token` is set, where it has the token, and where it comes over loopback,
 /// for whoever is on this host can read the settings too.
 pub(crate) fn may_administer(access: &Access, flow: Flow, request: &Request) -> bool {
-    let Some(token) = &access.admin_token else { return true };
-    let over_loopback =
-        [flow.local, flow.remote].iter().any(|end| end.ip().to_canonical().is_loopback());
-    over_loopback || sources::of_request(request).any(|shown| token.is(shown))
+    access.admin_token.is_none() || is_over_loopback(flow) || shows_token(access, request)
+}
+
+/// Whether a request may change what is the operator's alone.
+///
+/// It may where it has the `admin.token`, and where it comes over loopback, unless a page sends it:
+/// a browser on this host lets any page of the web ask `localhost` for something (RFC 6454 has it
+/// say so in `Origin`).
+pub(crate) fn may_change(access: &Access, flow: Flow, request: &Request) -> bool {
+    let is_of_page = request.header("origin").is_some();
+    is_over_loopback(flow) && !is_of_page || shows_token(access, request)
+}
+
+fn is_over_loopback(flow: Flow) -> bool {
+    [flow.local, flow.remote].iter().any(|end| end.ip().to_canonical().is_loopback())
+}
+
+fn shows_token(access: &Access, request: &Request) -> bool {
+    let token = access.admin_token.as_ref();
+    token.is_some_and(|token| sources::of_request(request).any(|shown| token.is(shown)))
 }
 
 #[cfg(test)]
@@ -71,6 +87,28 @@ mod tests {
                 "{header:?} {query:?}"
             );
             assert!(may_administer(&access(None), afar, &request));
+        }
+    }
+
+    #[test]
+    fn nothing_is_changed_from_afar_or_by_a_page_without_the_token() {
+        let afar = flow("192.0.2.1:8081", "198.51.100.7:999");
+        let here = flow("127.0.0.1:8081", "127.0.0.1:999");
+        let bearer = format!("Bearer {TOKEN}");
+        let of_page = |header| {
+            let mut request = request(header, None);
+            request.headers.push(("origin".to_owned(), "https://example.com".to_owned()));
+            request
+        };
+        for token in [None, Some(TOKEN)] {
+            let access = access(token);
+            assert!(may_change(&access, here, &request(None, None)));
+            assert!(!may_change(&access, here, &of_page(None)));
+            assert!(!may_change(&access, afar, &request(None, None)));
+            assert!(!may_change(&access, afar, &request(Some("Bearer wrong"), None)));
+            for flow in [afar, here] {
+                assert_eq!(may_change(&access, flow, &of_page(Some(&bearer))), token.is_some());
+            }
         }
     }
 

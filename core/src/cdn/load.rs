@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::Node;
 use crate::access::Act;
 use crate::id::{SessionId, ShardId};
-use crate::message::{Door, Message};
+use crate::message::{Door, Message, NodeState};
 use crate::outbox::Ctx;
+use crate::output::Event;
 use crate::signal::Info;
 
 /// How long what a shard said of its media counts: it says so once a second while it sends any.
@@ -24,13 +25,15 @@ pub(super) struct Load {
     pub(super) links: usize,
     /// What the connections of all shards were last told.
     door: Door,
+    state: NodeState,
     draining: bool,
 }
 
 impl Load {
     pub(super) fn new(shards: usize) -> Self {
         let sent = vec![None; shards];
-        Self { cpu_percent: 0, sent, links: 0, door: Door::Open, draining: false }
+        let (door, state) = (Door::Open, NodeState::Active);
+        Self { cpu_percent: 0, sent, links: 0, door, state, draining: false }
     }
 
     pub(super) fn note_sent(&mut self, now: Instant, shard: ShardId, bits_per_second: u64) {
@@ -73,6 +76,8 @@ impl Node {
         let most = capacity.bitrate_out;
         if self.load.draining {
             Err(Info::ShuttingDown)
+        } else if self.load.state == NodeState::Passive {
+            Err(Info::Passive)
         } else if most.is_some_and(|most| self.load.bitrate_out(ctx.now) >= most)
             || capacity.cpu_percent.is_some_and(|most| self.load.cpu_percent >= most)
         {
@@ -88,6 +93,21 @@ impl Node {
         self.mind_the_door(ctx);
     }
 
+    /// Whether the node takes anybody new, as far as its operator decides that.
+    pub(super) fn state(&self) -> NodeState {
+        self.load.state
+    }
+
+    /// Has the node take nobody new, or somebody again. Whoever is here stays, and links bring what
+    /// they bring: it can be taken back at any time.
+    pub(super) fn enforce(&mut self, ctx: &mut Ctx<'_>, state: NodeState) {
+        if self.load.state != state {
+            self.load.state = state;
+            ctx.out.event(Event::Accepting(state == NodeState::Active));
+            self.mind_the_door(ctx);
+        }
+    }
+
     /// Whether anybody plays here, or at an edge what is pushed there from here.
     pub(crate) fn has_viewers(&self) -> bool {
         !self.plays.is_empty() || self.links.any_carries()
@@ -99,6 +119,7 @@ impl Node {
         let most = ctx.config.settings.capacity.sessions;
         let door = match most {
             _ if self.load.draining => Door::Draining,
+            _ if self.load.state == NodeState::Passive => Door::Passive,
             Some(most) if sessions >= most => Door::Full,
             Some(_) | None => Door::Open,
         };

@@ -11,7 +11,7 @@ use super::{Node, PeerUse};
 use crate::config::Config;
 use crate::id::{ConnId, ShardId};
 use crate::input::Service;
-use crate::message::{Message, Question, ToConnection};
+use crate::message::{Message, NodeState, Question, ToConnection};
 use crate::outbox::Ctx;
 use crate::stream::http::Response;
 
@@ -30,9 +30,22 @@ impl Node {
             Question::Stat => {
                 Response::ok("text/plain; charset=utf-8", self.stat(ctx).into_bytes())
             }
+            Question::State => self.tell_state(),
+            Question::Enforce(state) => {
+                self.enforce(ctx, *state);
+                self.tell_state()
+            }
         };
         let word = ToConnection::Respond(Box::new(response));
         ctx.out.post(shard, Message::Connection { conn, word });
+    }
+
+    fn tell_state(&self) -> Response {
+        let state = match self.state() {
+            NodeState::Active => "ACTIVE",
+            NodeState::Passive => "PASSIVE",
+        };
+        Response::json(200, &json!({ "state": state }).to_string())
     }
 
     /// Always a server, and always all four fields: the clients have no way to be refused. With

@@ -10,7 +10,7 @@ use super::*;
 use crate::Event;
 use crate::limits::Limits;
 use crate::media::{Formats, Shortage};
-use crate::message::{Answer, Door, Question};
+use crate::message::{Answer, Door, NodeState, Question};
 use crate::output::Output;
 use crate::signal::StreamRequest;
 use crate::stream::http::{Method, Response};

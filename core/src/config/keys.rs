@@ -98,7 +98,7 @@ pub const KEYS: &[Key] = &[
     works("auth.hook.timeout", "3000", "ms that the backend's answer may take"),
     works("auth.hook.on_error", "refuse", "what no answer of the backend means: refuse or allow"),
     works("auth.hook.ca", "", "PEM file of authorities that sign the backend's; unset: system's"),
-    works("admin.token", "", "what ?action=stat has to be asked with from afar; unset: nothing"),
+    works("admin.token", "", "what statistics and REST have to be asked with from afar"),
     inert(
         "wcs_agent_ssl",
         "",

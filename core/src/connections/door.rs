@@ -1,4 +1,4 @@
-//! Whom a shard lets in while its node is full, or about to end.
+//! Whom a shard lets in while its node is full, taken out of service, or about to end.
 
 use super::{Connections, FarEnd, Phase};
 use crate::id::ConnId;
@@ -24,7 +24,7 @@ impl Door {
     pub(super) const fn lets_in(self, is_link: bool) -> bool {
         match self {
             Self::Open => true,
-            Self::Full => is_link,
+            Self::Full | Self::Passive => is_link,
             Self::Draining => false,
         }
     }
@@ -38,7 +38,11 @@ impl Connections {
 
     /// Ends a dialogue that came when nobody is to come. It has not begun for the node.
     pub(super) fn show_out(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let info = if self.door == Door::Full { Info::Full } else { Info::ShuttingDown };
+        let info = match self.door {
+            Door::Full => Info::Full,
+            Door::Passive => Info::Passive,
+            Door::Open | Door::Draining => Info::ShuttingDown,
+        };
         self.refuse(ctx, conn, info.text());
         let Some(entry) = self.table.get_mut(&conn) else { return };
         entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.drain_timeout };

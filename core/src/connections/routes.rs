@@ -6,6 +6,8 @@ use crate::input::Flow;
 use crate::message::Question;
 use crate::stream::http::{Method, Request, Response};
 
+mod rest;
+
 /// What a request leads to.
 pub(super) enum Route {
     Answer(Response),
@@ -13,6 +15,9 @@ pub(super) enum Route {
 }
 
 pub(super) fn route(config: &Config, flow: Flow, request: &Request) -> Route {
+    if let Some(method) = request.path.strip_prefix("/rest-api/") {
+        return rest::route(config, flow, request, method);
+    }
     if request.method != Method::Get {
         let response = Response::error(405, "This is answered to GET and HEAD only.");
         return Route::Answer(response.with_header("Allow", "GET, HEAD"));

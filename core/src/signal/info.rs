@@ -27,6 +27,8 @@ pub(crate) enum Info {
     TooFast,
     /// The node is at a limit that its operator set.
     Full,
+    /// The operator has taken the node out of service.
+    Passive,
     /// The node takes nobody new and ends soon.
     ShuttingDown,
     NameTooLong,
@@ -71,6 +73,7 @@ impl Info {
             Self::PullUnsupported => "Failed to get agent storage",
             Self::TooFast => "Too many requests from this address, try again in a moment",
             Self::Full => "This server is full, try another one or try again later",
+            Self::Passive => "This server is out of service, try another one",
             Self::ShuttingDown => "This server is shutting down",
             Self::TooManyStreams => "Too many streams",
             Self::NameTooLong => "Stream name is empty or too long",

@@ -26,6 +26,8 @@ pub fn log_event(shard: ShardId, event: &Event) {
         }
         Event::LinkRefused { why } => warn!(%shard, why, "link refused"),
         Event::Refused { remote, why } => debug!(%shard, %remote, why, "refused"),
+        Event::Accepting(false) => info!(%shard, "out of service"),
+        Event::Accepting(true) => info!(%shard, "in service"),
         Event::Drained => info!(%shard, "drained"),
     }
 }

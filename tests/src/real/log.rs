@@ -55,6 +55,8 @@ fn read(line: &Value) -> Option<Event> {
             let remote = remote.unwrap_or_else(|_| panic!("no address in {line}"));
             Event::Refused { remote, why: text("why") }
         }
+        "out of service" => Event::Accepting(false),
+        "in service" => Event::Accepting(true),
         "drained" => Event::Drained,
         _ => panic!("a line that stands for no event: {line}"),
     };

@@ -237,6 +237,12 @@ impl World for Real {
         (answer.status == 200).then_some(answer.body)
     }
 
+    fn request(&mut self, node: NodeId, request: &str) -> Option<String> {
+        let (ip, _) = self.at(node);
+        let answer = http::exchange((ip, HTTP_PORT).into(), request.as_bytes()).ok()?;
+        (answer.status == 200).then_some(answer.body)
+    }
+
     fn events(&self, node: NodeId) -> Vec<Event> {
         let (_, server) = self.nodes.get(node.0).expect("the node was added");
         log::events(&server.log())

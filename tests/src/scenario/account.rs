@@ -123,6 +123,7 @@ fn reported(event: &Event) -> (String, String) {
         Event::Denied { name, why, .. } => (format!("denied {name}"), why.clone()),
         Event::LinkRefused { why } => ("links refused".to_owned(), why.clone()),
         Event::Refused { why, .. } => ("refused".to_owned(), why.clone()),
+        Event::Accepting(yes) => ("service".to_owned(), format!("accepting: {yes}")),
         Event::Drained => ("drained".to_owned(), "drained".to_owned()),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 22] {
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 23] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -38,6 +38,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 22] {
         ("drain", nodes::drain),
         ("patient_drain", capacity::patient_drain),
         ("full_edge", capacity::full_edge),
+        ("out_of_service", capacity::out_of_service),
         ("origin_restarts", nodes::origin_restarts),
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),

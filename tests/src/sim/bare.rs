@@ -493,6 +493,7 @@ fn is_named(event: &Event) -> bool {
         | Event::ViewerJoined { .. }
         | Event::LinkUp { .. }
         | Event::RelayUp { .. }
+        | Event::Accepting(_)
         | Event::Drained => true,
     }
 }

@@ -22,10 +22,16 @@ impl Sim {
     /// nobody listens, or if the answer is not a whole 200.
     pub fn get(&mut self, node: usize, path: &str) -> Option<String> {
         let to = SocketAddr::new(self.node_ip(node), HTTP_PORT);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+        self.exchange(node, request)
+    }
+
+    /// The same for any request that has the connection closed.
+    pub(super) fn exchange(&mut self, node: usize, request: String) -> Option<String> {
+        let to = SocketAddr::new(self.node_ip(node), HTTP_PORT);
         let index = self.fetches.len();
         let port = 1024 + u16::try_from(index % 60_000).unwrap_or_default();
         let from = SocketAddr::from((Ipv4Addr::new(10, 3, 0, 1), port));
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
         self.fetches.push(Fetch { request, response: Vec::new(), over: false });
         self.dial(End::Fetch(index), from, to)?;
         self.advance_until(PATIENCE, |sim| sim.fetches.get(index).is_some_and(|f| f.over));

@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 32] = [
+const SCENARIOS: [&str; 33] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -42,6 +42,7 @@ const SCENARIOS: [&str; 32] = [
     "anything",
     "patient_drain",
     "full_edge",
+    "out_of_service",
     "links_with_keys",
     "wrong_keys",
     "key_comes",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Plan, Sim};
 use crate::browser::Shape;
 use crate::page::Page;
-use crate::world::{NodeId, Partition, Party, Weather, World};
+use crate::world::{ADMIN_TOKEN, NodeId, Partition, Party, Weather, World};
 
 impl Sim {
     /// Publishes from a page that is open.
@@ -100,7 +100,11 @@ impl World for Sim {
     }
 
     fn statistics(&mut self, node: NodeId) -> Option<String> {
-        self.get(node.0, "/?action=stat")
+        self.get(node.0, &format!("/?action=stat&token={ADMIN_TOKEN}"))
+    }
+
+    fn request(&mut self, node: NodeId, request: &str) -> Option<String> {
+        self.exchange(node.0, request.to_owned())
     }
 
     fn events(&self, node: NodeId) -> Vec<Event> {

@@ -3,6 +3,7 @@
 use super::*;
 
 const FULL: &str = "This server is full, try another one or try again later";
+const PASSIVE: &str = "This server is out of service, try another one";
 const ENDS: &str = "This server is shutting down";
 
 fn site(properties: &str) -> Site {
@@ -92,6 +93,43 @@ fn sessions_beyond_the_limit_find_the_door_shut_and_links_do_not_count() {
     assert_eq!(site.doors, [Door::Full]);
     site.leave(one);
     assert_eq!(site.doors, [Door::Full, Door::Open]);
+}
+
+fn enforce(site: &mut Site, state: NodeState) {
+    let (shard, conn) = (ShardId::NODE, ConnId::accepted(99));
+    site.hear(ToNode::Asked { shard, conn, question: Question::Enforce(state) });
+    let told = site.responses.pop().unwrap().body().to_vec();
+    site.hear(ToNode::Asked { shard, conn, question: Question::State });
+    assert_eq!(told, site.responses.pop().unwrap().body());
+}
+
+#[test]
+fn a_node_out_of_service_takes_links_only_until_it_is_put_back() {
+    let mut site = site("");
+    let publisher = site.join("10.0.0.1");
+    site.live(publisher, "p", "a");
+    site.watch(publisher, "v1", "a");
+    for _ in 0..2 {
+        enforce(&mut site, NodeState::Passive);
+    }
+    assert_eq!(site.doors, [Door::Passive]);
+    assert_eq!(stat(&mut site, "core_accepting"), "0");
+    site.play(publisher, "v2", "a");
+    assert_eq!(site.status(publisher, "v2"), failed(PASSIVE));
+    site.publish(publisher, "p2", "b");
+    assert_eq!(site.status(publisher, "p2"), failed(PASSIVE));
+    let link = site.link("10.0.0.9", "origin");
+    site.live(link, "l", "c");
+    assert_eq!(site.status(link, "l").0, "PUBLISHING");
+    assert_eq!(site.status(publisher, "v1").0, "PLAYING");
+    enforce(&mut site, NodeState::Active);
+    assert_eq!(site.doors, [Door::Passive, Door::Open]);
+    site.watch(publisher, "v3", "c");
+    assert_eq!(site.status(publisher, "v3").0, "PLAYING");
+    // A node that ends is not put back.
+    site.node.drain(&mut site.bench.ctx());
+    enforce(&mut site, NodeState::Active);
+    assert_eq!(stat(&mut site, "core_accepting"), "0");
 }
 
 #[test]

@@ -285,3 +285,74 @@ fn connections_are_bounded() {
     let four = server.connect();
     assert_eq!((server.is_closed(two), server.is_closed(four)), (None, None));
 }
+
+/// A request of the REST interface, from afar or over loopback.
+fn rest(server: &mut Server, local: [u8; 4], method: &str, fields: &str, body: &str) -> String {
+    let conn = server.connect_on(local);
+    let length = body.len();
+    let request =
+        format!("{method} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {length}\r\n\r\n{body}");
+    server.ask(conn, &request)
+}
+
+const AFAR: [u8; 4] = [192, 0, 2, 1];
+const HERE: [u8; 4] = [127, 0, 0, 1];
+const ENFORCE: &str = "POST /rest-api/cdn/enforce_node_state";
+
+#[test]
+fn a_node_is_taken_out_of_service_and_put_back() {
+    let mut server = Server::with("admin.token=0123456789abcdef", |_| {});
+    let bearer = "Authorization: Bearer 0123456789abcdef\r\n";
+    for (body, state) in [
+        (r#"{"state":"PASSIVE"}"#, "PASSIVE"),
+        (r#"{"state":"ACTIVE"}"#, "ACTIVE"),
+        (r#" {"state": "PASSIVE", "id": "edge1"}"#, "PASSIVE"),
+        ("", "ACTIVE"),
+    ] {
+        for local in [AFAR, HERE] {
+            let fields = if local == AFAR { bearer } else { "" };
+            let response = rest(&mut server, local, ENFORCE, fields, body);
+            assert_eq!(
+                (status(&response), header(&response, "content-type")),
+                ("200", Some("application/json"))
+            );
+            assert_eq!(json(self::body(&response)), serde_json::json!({ "state": state }));
+            for shown in ["GET", "POST"] {
+                let method = format!("{shown} /rest-api/cdn/show_node_state");
+                let response = rest(&mut server, local, &method, fields, "");
+                assert_eq!(json(self::body(&response))["state"], state);
+            }
+        }
+    }
+    let told = [false, true, false, true].map(Event::Accepting);
+    assert_eq!(server.events, told);
+}
+
+#[test]
+fn whoever_may_not_take_a_node_out_of_service_is_told_why() {
+    let passive = r#"{"state":"PASSIVE"}"#;
+    for properties in ["", "admin.token=0123456789abcdef"] {
+        let mut server = Server::with(properties, |_| {});
+        for (local, method, fields, body, expected) in [
+            (AFAR, ENFORCE, "", passive, "401"),
+            (AFAR, ENFORCE, "Authorization: Bearer 0123456789abcdeg\r\n", passive, "401"),
+            (HERE, ENFORCE, "Origin: http://localhost\r\n", passive, "401"),
+            (HERE, "GET /rest-api/cdn/enforce_node_state", "", "", "405"),
+            (HERE, "OPTIONS /rest-api/cdn/enforce_node_state", "", "", "405"),
+            (HERE, "OPTIONS /rest-api/cdn/show_node_state", "", "", "405"),
+            (HERE, ENFORCE, "", r#"{"state":"passive"}"#, "400"),
+            (HERE, ENFORCE, "", "{}", "400"),
+            (HERE, ENFORCE, "", "state=PASSIVE", "400"),
+            (HERE, "POST /rest-api/cdn/show_nodes", "", "", "404"),
+            (HERE, "GET /rest-api/", "", "", "404"),
+        ] {
+            let response = rest(&mut server, local, method, fields, body);
+            assert_eq!(status(&response), expected, "{method} {fields:?} {body:?}: {response}");
+            let told = json(self::body(&response));
+            assert_eq!(told["code"], expected.parse::<u16>().unwrap());
+            assert!(told["reason"].as_str().unwrap().ends_with('.'), "{told}");
+        }
+        let shown = rest(&mut server, HERE, "GET /rest-api/cdn/show_node_state", "", "");
+        assert_eq!(json(body(&shown))["state"], "ACTIVE");
+    }
+}

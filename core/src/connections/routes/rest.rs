@@ -1,0 +1,72 @@
+//! The REST interface: JSON that an operator's programs send and get.
+//!
+//! Only what takes a node out of service and puts it back is there.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Route;
+use crate::access::{may_administer, may_change};
+use crate::config::Config;
+use crate::input::Flow;
+use crate::message::{NodeState, Question};
+use crate::stream::http::{Method, Request, Response};
+
+/// The body of `enforce_node_state`.
+#[derive(Deserialize)]
+struct Wanted {
+    state: State,
+}
+
+#[derive(Deserialize)]
+enum State {
+    #[serde(rename = "ACTIVE")]
+    Active,
+    #[serde(rename = "PASSIVE")]
+    Passive,
+}
+
+pub(super) fn route(config: &Config, flow: Flow, request: &Request, method: &str) -> Route {
+    let access = &config.settings.access;
+    match method {
+        "cdn/show_node_state" if request.method == Method::Options => only("GET, POST"),
+        "cdn/show_node_state" if !may_administer(access, flow, request) => unauthorized(),
+        "cdn/show_node_state" => Route::Ask(Question::State),
+        "cdn/enforce_node_state" if request.method != Method::Post => only("POST"),
+        "cdn/enforce_node_state" if !may_change(access, flow, request) => unauthorized(),
+        "cdn/enforce_node_state" => match wanted(&request.body) {
+            Some(state) => Route::Ask(Question::Enforce(state)),
+            None => fail(400, r#"The body must be {"state":"PASSIVE"} or {"state":"ACTIVE"}."#),
+        },
+        _ => fail(404, "There is no such method."),
+    }
+}
+
+/// Without a body, whatever was enforced is not any more.
+fn wanted(body: &[u8]) -> Option<NodeState> {
+    if body.is_empty() {
+        return Some(NodeState::Active);
+    }
+    let Wanted { state } = serde_json::from_slice(body).ok()?;
+    Some(match state {
+        State::Active => NodeState::Active,
+        State::Passive => NodeState::Passive,
+    })
+}
+
+fn unauthorized() -> Route {
+    let text = "This wants the admin token of the node: as a bearer token, or as ?token=.";
+    Route::Answer(error(401, text).with_header("WWW-Authenticate", "Bearer"))
+}
+
+fn only(methods: &str) -> Route {
+    Route::Answer(error(405, "This is not answered to that method.").with_header("Allow", methods))
+}
+
+fn fail(status: u16, reason: &str) -> Route {
+    Route::Answer(error(status, reason))
+}
+
+fn error(status: u16, reason: &str) -> Response {
+    Response::json(status, &json!({ "code": status, "reason": reason }).to_string())
+}
