@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use distributary_core::Event;
+use distributary_core::{Event, Limits};
 use distributary_tests::browser::Shape;
 use distributary_tests::sim::{Plan, Sim};
 use distributary_tests::world::{NodeId, Partition, Party, World};
@@ -111,6 +111,28 @@ fn a_dead_link_is_noticed_within_three_seconds_although_no_connection_says_so() 
         assert!(took <= 3 * SECOND + 200 * MS, "seed {seed}: {took:?}");
         show.sim.restart(show.edge);
         show.hears(2 * SECOND, |event| matches!(event, Event::RelayUp { .. }));
+    }
+}
+
+#[test]
+fn an_edge_that_moves_is_found_as_soon_as_its_name_leads_there() {
+    for seed in 350..353 {
+        let mut show = Show::new(seed);
+        let edge = show.edge;
+        show.sim.darken_node(edge.0);
+        show.hears(4 * SECOND, |event| matches!(event, Event::LinkDown { .. }));
+        show.sim.move_node(edge.0);
+        show.sim.start_node(edge.0);
+        show.pass(20 * SECOND);
+        assert_eq!(show.sim.statistic(edge.0, "connections_link"), Some(0), "seed {seed}");
+        show.sim.refresh_name("edge.example");
+        // The dial under way may wait in vain for whoever had the address before.
+        let limits = Limits::default();
+        let dialed_again = limits.link_connect_timeout + limits.link_backoff_max;
+        show.hears(dialed_again + 2 * SECOND, |event| matches!(event, Event::RelayUp { .. }));
+        show.viewer = show.sim.play(edge, "ab12", Shape::audio_video());
+        show.sees(SECOND);
+        show.in_order();
     }
 }
 

@@ -9,6 +9,9 @@ use distributary_core::{Command, Epoch, Event as Fact, Input, ShardId, Tables};
 use super::node::{self, Node, Plan};
 use super::{Event, Sim, UNIX_AT_START};
 
+/// How far the new address of a node that moved is from its old one.
+const MOVED: usize = 100;
+
 /// Datagrams that a socket keeps for a process that stands still.
 const SOCKET_DATAGRAMS: usize = 500;
 
@@ -65,6 +68,16 @@ impl Sim {
             node.replace_disk();
         }
         self.note(format_args!("n{index} gets a new disk"));
+    }
+
+    /// Moves a node that is not running to a host with another address. Whoever asks for its name is
+    /// told the old one until [`Sim::refresh_name`].
+    pub fn move_node(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        let (before, name) = (node.ip, node.plan.name.clone());
+        node.move_to(node::address(index + MOVED));
+        self.stale_names.insert(name, before);
+        self.note(format_args!("n{index} moves"));
     }
 
     /// Lets a host's clock show a later time from now on, as after a virtual machine's sleep.

@@ -109,6 +109,8 @@ pub struct Sim {
     /// Bytes in a second on ways that are narrower than the network.
     narrow: BTreeMap<(IpAddr, IpAddr), u32>,
     nameless: BTreeSet<String>,
+    /// Where those who ask for a name are sent, as long as they do not learn that it moved.
+    stale_names: BTreeMap<String, IpAddr>,
     srtp: crypto::Srtp,
     /// What the network does from now on.
     pub network: Network,
@@ -152,6 +154,7 @@ impl Sim {
             busy: BTreeMap::new(),
             narrow: BTreeMap::new(),
             nameless: BTreeSet::new(),
+            stale_names: BTreeMap::new(),
             srtp: crypto::Srtp::Null,
             network: Network::default(),
             names: Names::default(),
@@ -254,6 +257,11 @@ impl Sim {
         } else {
             self.nameless.remove(name);
         }
+    }
+
+    /// Lets the name of a node that moved lead to where it is now.
+    pub fn refresh_name(&mut self, name: &str) {
+        self.stale_names.remove(name);
     }
 
     /// A browser's address.

@@ -226,6 +226,9 @@ impl Sim {
         let addrs = match (host.parse(), self.names) {
             (Ok(addr), _) => vec![addr],
             (Err(_), _) if self.nameless.contains(host) => Vec::new(),
+            (Err(_), _) if self.stale_names.contains_key(host) => {
+                self.stale_names.get(host).copied().into_iter().collect()
+            }
             (Err(_), Names::Right) => known,
             (Err(_), Names::Unknown) => Vec::new(),
             (Err(_), Names::Wrong) => vec![NOBODY],

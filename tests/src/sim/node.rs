@@ -170,6 +170,13 @@ impl Node {
         self.config = Arc::new(config);
     }
 
+    /// It is set up on another host, with its certificate.
+    pub(super) fn move_to(&mut self, ip: IpAddr) {
+        self.ip = ip;
+        let dtls = self.config.dtls.clone();
+        self.config = Arc::new(Config { dtls, ..config(&self.plan, ip) });
+    }
+
     /// Its operator adds a line to its settings, which it has not read yet.
     pub(super) fn rewrite(&mut self, line: &str) {
         self.plan = self.plan.clone().with(line);
