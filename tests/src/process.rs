@@ -176,8 +176,17 @@ impl Server {
     ///
     /// If the machine has no `kill`, or the process is gone.
     pub fn terminate(&self) -> Result<(), String> {
+        self.signal("TERM")
+    }
+
+    /// Sends a signal, by its name.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process or signal.
+    pub fn signal(&self, name: &str) -> Result<(), String> {
         let pid = self.pid().to_string();
-        let status = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
         match status.map_err(|error| format!("kill: {error}"))? {
             status if status.success() => Ok(()),
             status => Err(format!("kill: {status}")),

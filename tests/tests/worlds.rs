@@ -36,7 +36,7 @@ together! {
         one_node publisher_returns publisher_stays_away two_of_one_name codec_changes;
     viewers_come_when_they_like: late_viewer viewer_first two_edges nodes_push_to_each_other;
     publishers_have_something_to_say: mute mute_before_edge data;
-    edges_come_and_go: edge_comes_late edge_restarts drain;
+    edges_come_and_go: edge_comes_late edge_restarts edge_stands_still drain;
     nodes_take_nobody_more: patient_drain full_edge out_of_service;
     links_break_and_origins_die:
         link_breaks unpublish_crosses_answer origin_restarts origin_stays_away;

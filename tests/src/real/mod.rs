@@ -215,6 +215,14 @@ impl World for Real {
         server.terminate().unwrap_or_else(|error| panic!("n{}: {error}", node.0));
     }
 
+    fn freeze(&mut self, node: NodeId, span: Duration) {
+        for (signal, span) in [("STOP", span), ("CONT", Duration::ZERO)] {
+            let (_, server) = self.at(node);
+            server.signal(signal).unwrap_or_else(|error| panic!("n{}: {error}", node.0));
+            self.pages.run(span);
+        }
+    }
+
     fn sever(&mut self, a: NodeId, b: NodeId) {
         for (from, to) in [(a, b), (b, a)] {
             let (to, _) = self.at(to);

@@ -18,7 +18,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 23] {
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 24] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -31,6 +31,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 23] {
         ("edge_comes_late", nodes::edge_comes_late),
         ("edge_restarts", nodes::edge_restarts),
         ("link_breaks", nodes::link_breaks),
+        ("edge_stands_still", nodes::edge_stands_still),
         ("unpublish_crosses_answer", nodes::unpublish_crosses_answer),
         ("mute", words::mute),
         ("mute_before_edge", words::mute_before_edge),

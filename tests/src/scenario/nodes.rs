@@ -68,6 +68,24 @@ pub(super) fn link_breaks<W: World>(stage: &mut Stage<W>) {
     stage.counts(edge, "connections_link", 1);
 }
 
+/// For longer than a link may be silent.
+pub(super) fn edge_stands_still<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.world.freeze(edge, Duration::from_secs(5));
+    stage.counts(edge, "connections_link", 1);
+    stage.watches(&viewer);
+    let seen = stage.world.seen(&viewer);
+    assert_eq!(seen.publishers, [stage.world.browser(&publisher).number()]);
+    assert_eq!(stage.world.status(&viewer), "PLAYING");
+    let again = stage.played(edge, "ab12");
+    stage.watches(&again);
+    stage.saw(&again, &[&publisher]);
+}
+
 pub(super) fn unpublish_crosses_answer<W: World>(stage: &mut Stage<W>) {
     let (origin, edge) = stage.pair();
     for (nth, pause) in (0..40).step_by(4).enumerate() {

@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 33] = [
+const SCENARIOS: [&str; 34] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -28,6 +28,7 @@ const SCENARIOS: [&str; 33] = [
     "edge_comes_late",
     "edge_restarts",
     "link_breaks",
+    "edge_stands_still",
     "unpublish_crosses_answer",
     "mute",
     "mute_before_edge",

@@ -87,6 +87,11 @@ impl World for Sim {
         self.command(node.0, Command::Drain);
     }
 
+    fn freeze(&mut self, node: NodeId, span: Duration) {
+        self.freeze_node(node.0, span);
+        Self::advance(self, span);
+    }
+
     fn sever(&mut self, a: NodeId, b: NodeId) {
         self.break_tcp(a.0, b.0);
     }
