@@ -29,7 +29,7 @@ pub(super) fn route(config: &Config, flow: Flow, request: &Request) -> Route {
         }
         Some("stat") => {
             let text = "This wants the admin token of the node: as a bearer token, or as ?token=.";
-            let response = Response::error(401, text).with_header("WWW-Authenticate", "Bearer");
+            let response = Response::error(401, text).wants_token();
             let origin = request.header("origin");
             return Route::Answer(shared(response, &config.settings, origin));
         }

@@ -56,7 +56,7 @@ fn wanted(body: &[u8]) -> Option<NodeState> {
 
 fn unauthorized() -> Route {
     let text = "This wants the admin token of the node: as a bearer token, or as ?token=.";
-    Route::Answer(error(401, text).with_header("WWW-Authenticate", "Bearer"))
+    Route::Answer(error(401, text).wants_token())
 }
 
 fn only(methods: &str) -> Route {

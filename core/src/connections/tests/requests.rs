@@ -136,6 +136,19 @@ fn statistics_are_the_operators_where_there_is_a_token() {
 }
 
 #[test]
+fn a_guess_of_the_token_costs_a_connection() {
+    let mut server = Server::with("admin.token=0123456789abcdef", |_| {});
+    for target in ["GET /?action=stat&token=wrong", "POST /rest-api/cdn/enforce_node_state"] {
+        let conn = server.connect_on(AFAR);
+        let guess = format!("{target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let answers = server.ask(conn, &guess.repeat(3));
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+        assert_eq!(header(&answers, "connection"), Some("close"), "{answers}");
+        assert!(server.is_closed(conn).is_some());
+    }
+}
+
+#[test]
 fn pages_that_may_not_connect_may_not_read_either() {
     let asked = |properties: &str, origin: &str| {
         let mut server = Server::with(properties, |_| {});

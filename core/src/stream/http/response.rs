@@ -91,6 +91,12 @@ impl Response {
         self
     }
 
+    /// An error about a token, after which the connection ends: whoever guesses needs another one for
+    /// each guess, and an address gets so many only.
+    pub(crate) fn wants_token(self) -> Self {
+        Self { status: 401, last: true, ..self }.with_header("WWW-Authenticate", "Bearer")
+    }
+
     /// The answer to a request that broke the rules, if there is one.
     pub(in super::super) fn of_fault(fault: &StreamFault) -> Option<Self> {
         let status = match fault {
