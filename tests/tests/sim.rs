@@ -33,7 +33,8 @@ macro_rules! scenarios {
 scenarios! {
     one_node two_edges late_viewer viewer_first publisher_returns publisher_stays_away
     two_of_one_name codec_changes edge_comes_late edge_restarts link_breaks
-    edge_stands_still unpublish_crosses_answer mute mute_before_edge data slow_names drain session_limit
+    edge_stands_still unpublish_crosses_answer
+    mute mute_before_edge data slow_names drain session_limit
     origin_restarts origin_stays_away nodes_push_to_each_other no_socket_at_first anything
     patient_drain full_edge out_of_service
     links_with_keys wrong_keys key_comes tokens tokens_end backend backend_hangs

@@ -1,6 +1,7 @@
 //! Proof that the net catches fish: faults are put into core by hand, one at a time, and each has
 //! to be caught by a test.
 
+mod access_faults;
 mod cargo;
 mod faults;
 mod media_faults;
@@ -27,7 +28,8 @@ pub struct Mutation {
 
 /// Every mutation, part by part.
 pub fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    media_faults::MEDIA.iter().chain(faults::SIGNAL).chain(faults::CDN).chain(faults::SHARD)
+    let media = media_faults::MEDIA.iter().chain(access_faults::ACCESS);
+    media.chain(faults::SIGNAL).chain(faults::CDN).chain(faults::SHARD)
 }
 
 impl Mutation {

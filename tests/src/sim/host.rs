@@ -70,8 +70,8 @@ impl Sim {
         self.note(format_args!("n{index} gets a new disk"));
     }
 
-    /// Moves a node that is not running to a host with another address. Whoever asks for its name is
-    /// told the old one until [`Sim::refresh_name`].
+    /// Moves a node that is not running to a host with another address. Whoever asks for its name
+    /// is told the old one until [`Sim::refresh_name`].
     pub fn move_node(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let (before, name) = (node.ip, node.plan.name.clone());

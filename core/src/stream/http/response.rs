@@ -91,8 +91,8 @@ impl Response {
         self
     }
 
-    /// An error about a token, after which the connection ends: whoever guesses needs another one for
-    /// each guess, and an address gets so many only.
+    /// An error about a token, after which the connection ends: whoever guesses needs another one
+    /// for each guess, and an address gets so many only.
     pub(crate) fn wants_token(self) -> Self {
         Self { status: 401, last: true, ..self }.with_header("WWW-Authenticate", "Bearer")
     }
