@@ -3,7 +3,7 @@
 //!
 //! One publisher sends pictures of 9 packets of 1 200 bytes, 30 in a second, and sound 50 times a
 //! second. Every viewer is a real one to the server (see [`crate::load`]). The server has one core
-//! and one shard, the publisher and the viewers have another core, and rounds alternate between
+//! and, unless the plan says otherwise, one shard, the publisher and the viewers have another core, and rounds alternate between
 //! what is measured, so that a machine that changes changes all of it.
 
 mod charts;
@@ -61,6 +61,10 @@ pub struct Plan {
     pub loss: f64,
     /// What decides which.
     pub seed: u64,
+    /// Shards of our servers, all on the one core.
+    pub shards: u16,
+    /// Whether viewers speak to our servers over TLS.
+    pub tls: bool,
     /// A program that is the floor's process when it is started with `--floor`.
     pub floor: PathBuf,
 }
@@ -141,11 +145,14 @@ impl Contender {
                 Ok(taken)
             }
             Self::Ours(runtime) => {
-                let options = ["--set", "shards=1"];
+                let shards = format!("shards={}", plan.shards);
+                let options = ["--set", &*shards];
                 let server = cores.start(|| Server::start_quiet(*runtime, &options))?;
-                let play = format!("ws://{}", server.addr("ws")).parse()?;
-                let pids = vec![server.pid()];
-                let report = load::run(&load::Plan { play, pids, ..load }, |_| {})?;
+                let scheme = if plan.tls { "wss" } else { "ws" };
+                let play = format!("{scheme}://{}", server.addr(scheme)).parse()?;
+                // It has made itself a certificate.
+                let (trust, pids) = (Trust::Anything, vec![server.pid()]);
+                let report = load::run(&load::Plan { play, trust, pids, ..load }, |_| {})?;
                 Ok(Taken::of(&report))
             }
             Self::Peer(peer) => {

@@ -80,6 +80,8 @@ impl Outcome {
                 "seconds": plan.span.as_secs_f64(),
                 "rounds": plan.rounds,
                 "joins_per_second": plan.joins_per_second,
+                "shards": plan.shards,
+                "tls": plan.tls,
                 "srtp": plan.profile.name(),
                 "loss": plan.loss,
                 "seed": plan.seed,
@@ -327,6 +329,8 @@ pub(super) mod tests {
             profile: Profile::Gcm128,
             loss: 0.0,
             seed: 1,
+            shards: 1,
+            tls: false,
             floor: "bench".into(),
         };
         let mut outcome = Outcome::new(&plan, Cores { server: 0, load: 1 });

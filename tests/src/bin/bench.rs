@@ -64,6 +64,12 @@ struct Arguments {
     /// What decides which of that is thrown away
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Shards of our servers, all on their one core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: u16,
+    /// Has viewers speak to our servers over TLS
+    #[arg(long)]
+    tls: bool,
     /// Writes table.md, figures.json, cpu.svg and delay.svg into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -154,6 +160,8 @@ fn plan(arguments: &Arguments) -> Result<Plan, String> {
         profile: arguments.profile,
         loss: arguments.loss / 100.0,
         seed: arguments.seed,
+        shards: arguments.shards,
+        tls: arguments.tls,
         floor: std::env::current_exe().map_err(|error| format!("this program: {error}"))?,
     })
 }
