@@ -21,6 +21,7 @@ mod settings;
 mod shard;
 mod stream;
 mod tls;
+mod token;
 mod websocket;
 
 pub use self::datagrams::datagrams;
@@ -33,6 +34,7 @@ pub use self::settings::settings;
 pub use self::shard::shard;
 pub use self::stream::stream;
 pub use self::tls::tls;
+pub use self::token::token;
 pub use self::websocket::websocket;
 
 /// A CDN of two nodes in a storm that the bytes describe.
@@ -44,7 +46,7 @@ pub fn world(data: &[u8]) {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("datagrams", datagrams),
     ("http", http),
     ("media", media),
@@ -54,6 +56,7 @@ pub const TARGETS: [Target; 11] = [
     ("signal", signal),
     ("stream", stream),
     ("tls", tls),
+    ("token", token),
     ("websocket", websocket),
     ("world", world),
 ];

@@ -7,7 +7,7 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 
 /// The seeds that are made of messages in this repository.
 pub fn seeds() -> Vec<Seed> {
-    [http(), websocket(), descriptions(), tls(), media(), shards(), worlds()].concat()
+    [http(), websocket(), descriptions(), tls(), media(), shards(), worlds(), tokens()].concat()
 }
 
 fn http() -> Vec<Seed> {
@@ -42,6 +42,25 @@ fn http() -> Vec<Seed> {
         ),
     ];
     heads.map(|(name, head)| ("http", name, [&[3, 7], head.as_bytes()].concat())).to_vec()
+}
+
+fn tokens() -> Vec<Seed> {
+    const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let tokens = [
+        ("plays", 6, HEADER, r#"{"exp":1767229200,"role":"play","streams":["a","cam-*"]}"#),
+        ("publishes", 0, HEADER, r#"{"exp":1767229200.5,"nbf":1767225600,"iat":null}"#),
+        ("both", 12, HEADER, r#"{"exp":1767225545,"role":["play","publish"]}"#),
+        ("expired", 8, HEADER, r#"{"exp":1767225540}"#),
+        ("early", 8, HEADER, r#"{"exp":1767229200,"nbf":1767225700}"#),
+        ("endless", 8, HEADER, r#"{"role":"both"}"#),
+        ("another-key", 9, HEADER, r#"{"exp":1767229200}"#),
+        ("no-algorithm", 8, r#"{"alg":"none"}"#, r#"{"exp":1767229200}"#),
+        ("critical", 8, r#"{"alg":"HS256","crit":["exp"]}"#, r#"{"exp":1767229200}"#),
+    ];
+    let seed = |how: u8, header: &str, claims: &str| {
+        [&[how], &counted(header.as_bytes())[..], claims.as_bytes()].concat()
+    };
+    tokens.map(|(name, how, header, claims)| ("token", name, seed(how, header, claims))).to_vec()
 }
 
 /// A frame of the target `websocket`.
