@@ -46,6 +46,23 @@ fn streams_are_asked_for_at_a_bounded_rate_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_node_out_of_service_says_so_and_takes_links_all_the_same() {
+    let mut server = Server::new();
+    let before = server.page();
+    let request = "POST /rest-api/cdn/enforce_node_state HTTP/1.1\r\nHost: x\r\n\
+                   Content-Length: 19\r\n\r\n{\"state\":\"PASSIVE\"}";
+    let conn = server.connect();
+    assert!(server.ask(conn, request).starts_with("HTTP/1.1 200 "));
+    let page = server.upgrade();
+    let told = server.say(page, r#"{"message":"connection","data":[{}]}"#);
+    assert!(told[1].starts_with("1013 This server is out of service"), "{told:?}");
+    let link = server.upgrade();
+    let told = server.say(link, &crate::signal::connection("origin"));
+    assert_eq!(json(&told[0])["message"], "getUserData", "{told:?}");
+    assert_eq!(server.is_closed(before), None);
+}
+
+#[test]
 fn a_full_node_says_so_and_takes_links_all_the_same() {
     let mut server = Server::with("limit.sessions=1\n", |_| {});
     let first = server.page();
