@@ -146,9 +146,10 @@ impl Contender {
             }
             Self::Ours(runtime) => {
                 let shards = format!("shards={}", plan.shards);
-                let options = ["--set", &*shards];
+                let (scheme, other) = if plan.tls { ("wss", "ws") } else { ("ws", "wss") };
+                let [on, off] = [format!("{scheme}.port=0"), format!("{other}.port=off")];
+                let options = ["--set", &*shards, "--set", &*on, "--set", &*off];
                 let server = cores.start(|| Server::start_quiet(*runtime, &options))?;
-                let scheme = if plan.tls { "wss" } else { "ws" };
                 let play = format!("{scheme}://{}", server.addr(scheme)).parse()?;
                 // It has made itself a certificate.
                 let (trust, pids) = (Trust::Anything, vec![server.pid()]);
