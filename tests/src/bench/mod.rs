@@ -3,8 +3,8 @@
 //!
 //! One publisher sends pictures of 9 packets of 1 200 bytes, 30 in a second, and sound 50 times a
 //! second. Every viewer is a real one to the server (see [`crate::load`]). The server has one core
-//! and, unless the plan says otherwise, one shard, the publisher and the viewers have another core, and rounds alternate between
-//! what is measured, so that a machine that changes changes all of it.
+//! and, unless the plan says otherwise, one shard, the publisher and the viewers have another core,
+//! and rounds alternate between what is measured, so that a machine that changes changes all of it.
 
 mod charts;
 mod cores;
