@@ -413,6 +413,8 @@ impl Egress {
 
     /// Decides about the packet at the cursor.
     fn judge(&mut self, turn: &Turn<'_, '_>, packet: &Packet) -> Verdict {
+        // What it leads back to may be forgotten meanwhile, and its end with that.
+        self.detour = self.detour.filter(|detour| self.cursor <= detour.entry);
         if let Some(Detour { entry, run, seq }) = self.detour {
             if self.cursor == entry {
                 self.detour = None;

@@ -332,3 +332,22 @@ proptest! {
         }
     }
 }
+
+/// As after a process that stood still.
+#[test]
+fn a_late_viewer_whose_beginning_is_forgotten_meanwhile_goes_on_with_what_there_is() {
+    let mut stage = published(Limits::default());
+    play(&mut stage, 0..10, 100);
+    play(&mut stage, 20..30, 100);
+    stage.watch(2, &Setup::default());
+    while stage.viewers[0].tags() != [20] {
+        stage.run(Duration::from_millis(10));
+        assert!(stage.viewers[0].tags().len() <= 1, "one packet goes ahead of the others");
+    }
+    stage.wait(3 * SECOND);
+    play(&mut stage, 40..60, 100);
+    let viewer = &stage.viewers[0];
+    assert_eq!(viewer.tags().last(), Some(&59));
+    let sounds: Vec<u8> = viewer.got_of(Kind::Audio).iter().map(Got::tag).collect();
+    assert!(sounds.ends_with(&[56, 57, 58, 59]), "{sounds:?}");
+}
