@@ -156,7 +156,8 @@ impl Peer {
             is_active: far.is_active,
             candidates: &candidates,
             counts: ctx.config.settings.congestion.twcc,
-            ssrc: u32::from_be_bytes(ctx.rng.bytes()),
+            // Four in a row, none beyond the end.
+            ssrc: u32::from_be_bytes(ctx.rng.bytes()) >> 1,
         };
         transport.set_ice_controlling(false);
         transport.set_remote_ice_credentials(far.ice);
