@@ -76,6 +76,9 @@ pub(super) fn edge_stands_still<W: World>(stage: &mut Stage<W>) {
     let viewer = stage.played(edge, "ab12");
     stage.watches(&viewer);
     stage.world.freeze(edge, Duration::from_secs(5));
+    let events = stage.world.events(origin);
+    let is_down = |event: &Event| matches!(event, Event::LinkDown { .. });
+    assert!(events.iter().any(is_down), "the origin noticed: {events:?}");
     stage.counts(edge, "connections_link", 1);
     stage.watches(&viewer);
     let seen = stage.world.seen(&viewer);
