@@ -6,6 +6,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{ConnId, PeerId, SessionId, ShardId, StreamId};
 use crate::media::{Formats, Packet, PeerFault, Shortage};
 use crate::signal::{Greeting, Request};
@@ -90,7 +92,8 @@ pub(crate) enum Question {
 }
 
 /// Whether a node takes anybody new, as its operator has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(crate) enum NodeState {
     Active,
     Passive,

@@ -11,7 +11,7 @@ use super::{Node, PeerUse};
 use crate::config::Config;
 use crate::id::{ConnId, ShardId};
 use crate::input::Service;
-use crate::message::{Message, NodeState, Question, ToConnection};
+use crate::message::{Message, Question, ToConnection};
 use crate::outbox::Ctx;
 use crate::stream::http::Response;
 
@@ -41,11 +41,7 @@ impl Node {
     }
 
     fn tell_state(&self) -> Response {
-        let state = match self.state() {
-            NodeState::Active => "ACTIVE",
-            NodeState::Passive => "PASSIVE",
-        };
-        Response::json(200, &json!({ "state": state }).to_string())
+        Response::json(200, &json!({ "state": self.state() }).to_string())
     }
 
     /// Always a server, and always all four fields: the clients have no way to be refused. With

@@ -8,6 +8,9 @@ use crate::stream::http::{Method, Request, Response};
 
 mod rest;
 
+const WANTS_TOKEN: &str =
+    "This wants the admin token of the node: as a bearer token, or as ?token=.";
+
 /// What a request leads to.
 pub(super) enum Route {
     Answer(Response),
@@ -28,8 +31,7 @@ pub(super) fn route(config: &Config, flow: Flow, request: &Request) -> Route {
             return Route::Ask(Question::Stat);
         }
         Some("stat") => {
-            let text = "This wants the admin token of the node: as a bearer token, or as ?token=.";
-            let response = Response::error(401, text).wants_token();
+            let response = Response::error(401, WANTS_TOKEN).wants_token();
             let origin = request.header("origin");
             return Route::Answer(shared(response, &config.settings, origin));
         }

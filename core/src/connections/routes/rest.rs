@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Route;
+use super::{Route, WANTS_TOKEN};
 use crate::access::{may_administer, may_change};
 use crate::config::Config;
 use crate::input::Flow;
@@ -15,15 +15,7 @@ use crate::stream::http::{Method, Request, Response};
 /// The body of `enforce_node_state`.
 #[derive(Deserialize)]
 struct Wanted {
-    state: State,
-}
-
-#[derive(Deserialize)]
-enum State {
-    #[serde(rename = "ACTIVE")]
-    Active,
-    #[serde(rename = "PASSIVE")]
-    Passive,
+    state: NodeState,
 }
 
 pub(super) fn route(config: &Config, flow: Flow, request: &Request, method: &str) -> Route {
@@ -47,16 +39,11 @@ fn wanted(body: &[u8]) -> Option<NodeState> {
     if body.is_empty() {
         return Some(NodeState::Active);
     }
-    let Wanted { state } = serde_json::from_slice(body).ok()?;
-    Some(match state {
-        State::Active => NodeState::Active,
-        State::Passive => NodeState::Passive,
-    })
+    serde_json::from_slice(body).ok().map(|Wanted { state }| state)
 }
 
 fn unauthorized() -> Route {
-    let text = "This wants the admin token of the node: as a bearer token, or as ?token=.";
-    Route::Answer(error(401, text).wants_token())
+    Route::Answer(error(401, WANTS_TOKEN).wants_token())
 }
 
 fn only(methods: &str) -> Route {

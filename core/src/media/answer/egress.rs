@@ -34,7 +34,7 @@ pub(crate) struct Near<'a> {
     pub(crate) ssrc: u32,
 }
 
-/// How long an answer to a browser is at most, in bytes.
+/// Room for an answer, in bytes; longer ones make their own.
 const ANSWER_BYTES: usize = 4_096;
 
 /// What is sent of the stream, each in its section.

@@ -91,10 +91,10 @@ impl Response {
         self
     }
 
-    /// An error about a token, after which the connection ends: whoever guesses needs another one
-    /// for each guess, and an address gets so many only.
+    /// Has a 401 name what it wants, and end the connection: whoever guesses needs another one for
+    /// each guess, and an address gets so many only.
     pub(crate) fn wants_token(self) -> Self {
-        Self { status: 401, last: true, ..self }.with_header("WWW-Authenticate", "Bearer")
+        Self { last: true, ..self }.with_header("WWW-Authenticate", "Bearer")
     }
 
     /// The answer to a request that broke the rules, if there is one.
