@@ -85,8 +85,9 @@ impl Udp {
             let (socket, intake) = (&*socket, &mut self.intake);
             match socket.try_io(|| datagrams.receive(socket, intake)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
-                // Other errors are echoes of what was sent, for example to a port that closed.
-                Ok(()) | Err(_) => {
+                result => {
+                    // Errors are echoes of what was sent, for example to a port that closed.
+                    *readable = result.unwrap_or(true);
                     let Bound { datagrams, .. } = self.sockets.get(self.turn)?;
                     return Some(datagrams.runs(&self.intake));
                 }

@@ -81,14 +81,19 @@ impl Udp {
             self.turn = (self.turn + 1) % self.sockets.len();
             let Bound { socket, datagrams, .. } = self.sockets.get_mut(self.turn)?;
             let intake = &mut self.intake;
-            match socket.try_io(Interest::READABLE, || datagrams.receive(&*socket, intake)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Other errors are echoes of what was sent, for example to a port that closed.
-                Ok(()) | Err(_) => {
-                    let Bound { datagrams, .. } = self.sockets.get(self.turn)?;
-                    return Some(datagrams.runs(&self.intake));
-                }
+            let mut is_empty = true;
+            // Other errors are echoes of what was sent, for example to a port that closed.
+            let _ = socket.try_io(Interest::READABLE, || {
+                let more = datagrams.receive(&*socket, intake);
+                is_empty = matches!(&more, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+                // Only who is told that there is no more waits for the kernel's word on it.
+                if more? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            });
+            if is_empty {
+                continue;
             }
+            let Bound { datagrams, .. } = self.sockets.get(self.turn)?;
+            return Some(datagrams.runs(&self.intake));
         }
         None
     }

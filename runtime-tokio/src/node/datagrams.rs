@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use distributary_core::{Flow, Transmit};
-use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 
 /// Runs taken in with one system call. Each needs room for the largest run there is.
 const RUNS: usize = 16;
@@ -68,7 +68,8 @@ impl Datagrams {
         self.state.max_gso_segments()
     }
 
-    /// Receives up to 16 runs; [`Datagrams::runs`] tells them from the intake.
+    /// Receives up to 16 runs; [`Datagrams::runs`] tells them from the intake. Answers whether
+    /// there may be more; if not, the kernel says when there is.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl Datagrams {
         &mut self,
         socket: impl Into<UdpSockRef<'s>>,
         intake: &mut Intake,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         intake.received = 0;
         let mut rooms = intake.room.chunks_mut(RUN_BYTES).map(IoSliceMut::new);
         let mut rooms: [IoSliceMut<'_>; RUNS] =
@@ -92,7 +93,8 @@ impl Datagrams {
                 self.own.push(ip);
             }
         }
-        Ok(())
+        // The kernel stops early only where it finds nothing.
+        Ok(intake.received >= RUNS.min(BATCH_SIZE))
     }
 
     /// The runs that this socket received last: flow, bytes and stride.
