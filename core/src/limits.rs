@@ -141,6 +141,9 @@ pub struct Limits {
     pub relay_retry_interval: Duration,
     /// How long a drain waits for the goodbyes to be written.
     pub drain_timeout: Duration,
+    /// How late pings, time-outs of connections, and ICE of those who are connected may be: most
+    /// of them then need no wake-up of their own, for something else comes meanwhile.
+    pub timer_slack: Duration,
 }
 
 impl Default for Limits {
@@ -208,6 +211,7 @@ impl Default for Limits {
             relays_offering_max: 64,
             relay_retry_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
+            timer_slack: Duration::from_millis(50),
         }
     }
 }

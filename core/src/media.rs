@@ -80,6 +80,8 @@ pub(crate) struct Media {
     turns: Turns,
     sockets: DialSockets,
     timers: Timers<Timer>,
+    /// Of those who are connected and are sent media, whose ICE may be late.
+    patient: Timers<usize>,
     /// Streams of which something came in since the last look at who gets it.
     fresh: Vec<StreamId>,
     /// Late viewers who are given what came before, in turns.
@@ -161,6 +163,7 @@ impl Media {
             catching_up: VecDeque::new(),
             joining: VecDeque::new(),
             timers: Timers::new(),
+            patient: Timers::new(),
             outbound: BTreeMap::new(),
             facts: Vec::new(),
         }
@@ -259,10 +262,19 @@ impl Media {
                 Timer::VideoRate(slot) => self.tell_video_rate(ctx, slot),
             }
         }
+        while let Some(slot) = self.patient.pop_due(ctx.now) {
+            self.drain(ctx, slot);
+        }
     }
 
+    /// The next deadline that must be kept.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// The next one that may be late.
+    pub(crate) fn next_patient_timeout(&self) -> Option<Instant> {
+        self.patient.next()
     }
 
     /// Hands over what waits for other shards, then drains peers until one has a run to send.
@@ -378,6 +390,7 @@ impl Media {
             self.forget_path(PathKey::of(path), slot);
         }
         self.timers.set(Timer::Peer(slot), None);
+        self.patient.set(slot, None);
         self.timers.set(Timer::VideoRate(slot), None);
         self.turns.remove(slot);
         self.catching_up.retain(|other| *other != slot);
@@ -523,7 +536,12 @@ impl Media {
         let Some(peer) = self.peers.get(slot) else { return };
         let stream = self.streams.get(&peer.stream());
         let has_more = peer.has_more(stream.map(|stream| &stream.history));
-        self.timers.set(Timer::Peer(slot), peer.next_timeout(&ctx.config.limits));
+        let due = peer.next_timeout(&ctx.config.limits);
+        // On what is sent to us str0m reports, and that must be on time.
+        let is_patient = peer.is_connected() && matches!(peer.role, Role::Egress(_));
+        let (urgent, patient) = if is_patient { (None, due) } else { (due, None) };
+        self.timers.set(Timer::Peer(slot), urgent);
+        self.patient.set(slot, patient);
         if has_more {
             self.turns.add(slot);
         }

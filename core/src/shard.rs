@@ -137,7 +137,7 @@ impl Shard {
             }
             // Draining peers may have brought something to light, which may wake others.
             if self.out.is_empty() && self.media.is_at_rest() {
-                return Output::Timeout(self.next_timeout());
+                return Output::Timeout(self.next_alarm());
             }
         }
     }
@@ -221,8 +221,22 @@ impl Shard {
         }
     }
 
+    /// When something is due.
     fn next_timeout(&self) -> Option<Instant> {
-        let parts = earlier(self.connections.next_timeout(), self.media.next_timeout());
+        earlier(self.next_urgent_timeout(), self.next_patient_timeout())
+    }
+
+    /// By when the shard must be called for what is due, if it is not called before.
+    fn next_alarm(&self) -> Option<Instant> {
+        let slack = self.config.limits.timer_slack;
+        earlier(self.next_urgent_timeout(), self.next_patient_timeout().map(|due| due + slack))
+    }
+
+    fn next_patient_timeout(&self) -> Option<Instant> {
+        earlier(self.connections.next_timeout(), self.media.next_patient_timeout())
+    }
+
+    fn next_urgent_timeout(&self) -> Option<Instant> {
         let limits = &self.config.limits;
         let node = self.node.as_ref().and_then(|node| node.next_timeout(limits));
         let drain = match self.drain {
@@ -233,7 +247,7 @@ impl Shard {
             Drain::Until(deadline) | Drain::Waiting(deadline) => Some(deadline),
             Drain::No | Drain::Done => None,
         };
-        earlier(earlier(parts, node), drain)
+        earlier(earlier(self.media.next_timeout(), node), drain)
     }
 
     /// Takes no connection any more and says goodbye to all.

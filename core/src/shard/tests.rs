@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::input::{Flow, Service};
+use crate::output::Linger;
 use crate::tests::Bench;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,7 +44,24 @@ fn time_that_goes_back_counts_as_the_latest_that_was_told() {
     shard.handle_input(start + 5 * SECOND, Input::Timeout);
     accept(&mut shard, start, 1);
     let due = start + 5 * SECOND + limits.handshake_timeout;
-    assert_eq!(outputs(&mut shard).1, Some(due));
+    assert_eq!(outputs(&mut shard).1, Some(due + limits.timer_slack));
+}
+
+#[test]
+fn what_may_be_late_has_no_wake_up_of_its_own_if_something_comes_meanwhile() {
+    let limits = Bench::new().config.limits;
+    for late in [Duration::ZERO, limits.timer_slack] {
+        let (mut shard, start) = shard();
+        accept(&mut shard, start, 1);
+        let due = start + limits.handshake_timeout;
+        assert_eq!(outputs(&mut shard).1, Some(due + limits.timer_slack));
+        shard.handle_input(due - Duration::from_millis(1), Input::Timeout);
+        assert_eq!(outputs(&mut shard).1, Some(due + limits.timer_slack));
+        shard.handle_input(due + late, Input::Timeout);
+        let (said, next) = outputs(&mut shard);
+        assert!(matches!(said[..], [Output::Close { how: Linger::Abort, .. }]), "{said:?}");
+        assert_eq!(next, None);
+    }
 }
 
 #[test]

@@ -180,6 +180,13 @@ pub(super) const SHARD: &[Mutation] = &[
         fault: "",
     },
     Mutation {
+        name: "late-is-never",
+        breaks: "what may be late does not happen where nothing else comes",
+        file: "core/src/shard.rs",
+        code: "self.next_patient_timeout().map(|due| due + slack)",
+        fault: "self.next_patient_timeout().filter(|_| slack.is_zero())",
+    },
+    Mutation {
         name: "clock-goes-back",
         breaks: "a shard takes over the time of an input that is older than the last",
         file: "core/src/shard.rs",

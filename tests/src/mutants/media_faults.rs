@@ -168,7 +168,7 @@ pub(super) const MEDIA: &[Mutation] = &[
         name: "peer-timer-not-rearmed",
         breaks: "a peer is never called again when it wished to be",
         file: "core/src/media.rs",
-        code: "self.timers.set(Timer::Peer(slot), peer.next_timeout(&ctx.config.limits));",
-        fault: "let _ = peer.next_timeout(&ctx.config.limits);",
+        code: "self.timers.set(Timer::Peer(slot), urgent);",
+        fault: "let _ = urgent;",
     },
 ];
