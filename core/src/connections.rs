@@ -89,6 +89,11 @@ enum Phase {
         /// The page that asks, where a page does.
         origin: Option<String>,
     },
+    /// The runtime owes word on new settings.
+    Reloading {
+        deadline: Instant,
+        origin: Option<String>,
+    },
     Session(Session),
 }
 
@@ -114,6 +119,17 @@ impl Connections {
         self.tls = tls::server_config(&ctx.config.tls, ctx.clock.clone()).ok();
         if ctx.config.settings.cdn_auth_keys.is_some() {
             self.end_unproven_links(ctx);
+        }
+        self.answer_reloads(ctx, Ok(()));
+    }
+
+    /// Tells those who had settings read again what came of it.
+    pub(crate) fn answer_reloads(&mut self, ctx: &mut Ctx<'_>, outcome: Result<(), &str>) {
+        let asked = |entry: &Entry| matches!(entry.phase, Phase::Reloading { .. });
+        let all = self.table.iter().filter(|(_, entry)| asked(entry)).map(|(conn, _)| *conn);
+        for conn in all.collect::<Vec<_>>() {
+            self.respond(ctx, conn, routes::reloaded(outcome));
+            self.after(ctx, conn);
         }
     }
 
@@ -180,19 +196,24 @@ impl Connections {
                 entry.overdue -= 1;
                 return;
             }
-            ToConnection::Respond(response) => {
-                let Phase::Asked { origin, .. } = &entry.phase else { return };
-                let response = shared(*response, &ctx.config.settings, origin.as_deref());
-                entry.stream.respond(response);
-                entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
-                self.read(ctx, conn, &[]);
-            }
+            ToConnection::Respond(response) => self.respond(ctx, conn, *response),
             ToConnection::Admit(outcome) => {
                 self.admit(ctx, conn, outcome);
                 self.read(ctx, conn, &[]);
             }
         }
         self.after(ctx, conn);
+    }
+
+    /// Answers a request that somebody else had to be asked about.
+    fn respond(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, response: Response) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        let (Phase::Asked { origin, .. } | Phase::Reloading { origin, .. }) = &entry.phase else {
+            return;
+        };
+        entry.stream.respond(shared(response, &ctx.config.settings, origin.as_deref()));
+        entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+        self.read(ctx, conn, &[]);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -231,12 +252,11 @@ impl Connections {
                     self.end(ctx, conn, Linger::Abort);
                     continue;
                 }
-                Phase::Asked { .. } => {
+                Phase::Asked { .. } | Phase::Reloading { .. } => {
+                    let is_owed = matches!(entry.phase, Phase::Asked { .. });
+                    entry.overdue += u32::from(is_owed);
                     let response = Response::error(503, "This node did not answer in time.");
-                    entry.stream.respond(response);
-                    entry.overdue += 1;
-                    entry.phase =
-                        Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                    self.respond(ctx, conn, response);
                 }
                 Phase::Session(session) => match session.handle_timeout(ctx.now) {
                     Ok(Some(ping)) => {
@@ -391,6 +411,12 @@ impl Connections {
                 let word = ToNode::Asked { shard: self.shard, conn, question };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
             }
+            Route::Reload => {
+                let deadline = ctx.now + ctx.config.limits.answer_timeout;
+                let origin = request.header("origin").map(str::to_owned);
+                entry.phase = Phase::Reloading { deadline, origin };
+                ctx.out.push(Output::Reload);
+            }
         }
     }
 
@@ -410,7 +436,7 @@ impl Connections {
         let deadline = match &entry.phase {
             _ if entry.goodbye.is_some() => entry.goodbye,
             Phase::Http { idle } => Some(*idle),
-            Phase::Asked { deadline, .. } => Some(*deadline),
+            Phase::Asked { deadline, .. } | Phase::Reloading { deadline, .. } => Some(*deadline),
             Phase::Session(session) => session.next_timeout(),
         };
         self.timers.set(conn, deadline);

@@ -140,6 +140,10 @@ pub enum Command {
     /// Whoever is connected stays connected. Edges that are new are dialed, edges that are gone
     /// lose their streams.
     Reload(Arc<Config>),
+    /// Go on as before: what was read on [`Output::Reload`] is not fit to use, for this reason.
+    ///
+    /// [`Output::Reload`]: crate::Output::Reload
+    Keep(Arc<str>),
     /// The system's load: the share of all processors in use, 0 to 100. Shard 0 wants it every
     /// few seconds for its statistics.
     CpuLoad(u8),

@@ -43,6 +43,12 @@ pub enum Output {
         /// The socket's number.
         socket: SocketId,
     },
+    /// Read the node's settings, certificates and pages again, for an operator who is waiting:
+    /// tell every shard [`Command::Reload`], or [`Command::Keep`] if they are not fit to use.
+    ///
+    /// [`Command::Reload`]: crate::Command::Reload
+    /// [`Command::Keep`]: crate::Command::Keep
+    Reload,
     /// Look up a host name; answer with `Resolved`, whatever happens.
     Resolve {
         /// The question's number.

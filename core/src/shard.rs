@@ -272,6 +272,7 @@ impl Shard {
                     }
                 }
             }
+            Command::Keep(reason) => connections.answer_reloads(ctx, Err(&reason)),
             Command::Reload(config) => {
                 let ctx = &mut Ctx { now: *now, clock, config: &config, rng, out };
                 connections.reload(ctx);

@@ -152,8 +152,15 @@ impl Crowd {
             Asked::Connect { conn } if how == 9 => {
                 self.bare.input(0, Input::Closed { conn, cause: Hangup::Refused });
             }
+            Asked::Reload if how == 9 => {
+                for shard in 0..self.bare.shards() {
+                    let keep = Command::Keep("they are not fit to use".into());
+                    self.bare.input(shard, Input::Command(keep));
+                }
+            }
             Asked::Post { .. }
             | Asked::Bind { .. }
+            | Asked::Reload
             | Asked::Resolve { .. }
             | Asked::Connect { .. } => self.bare.grant(asked),
         }

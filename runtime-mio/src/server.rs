@@ -18,18 +18,23 @@ impl Server {
     ///
     /// [`StartError`], in words that tell an operator what to change.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
-        let Bound { config, shards, events } = plan.bind()?;
+        let Bound { config, shards, events, reload } = plan.bind()?;
         let resolver = Resolver::start()?;
         let mut loops = Vec::with_capacity(shards.len());
         let mut mailboxes: Vec<Mailbox> = Vec::with_capacity(shards.len());
         for shard in shards {
-            let (shard_loop, mailbox) =
-                ShardLoop::new(shard, Arc::clone(&config), resolver.clone(), events.clone())?;
+            let (shard_loop, mailbox) = ShardLoop::new(
+                shard,
+                Arc::clone(&config),
+                resolver.clone(),
+                events.clone(),
+                Arc::clone(&reload),
+            )?;
             mailboxes.push(mailbox);
             loops.push(shard_loop);
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let mut running = Running::new(config, Arc::clone(&mailboxes))?;
+        let mut running = Running::new(config, Arc::clone(&mailboxes), reload)?;
         for shard_loop in loops {
             let mailboxes = Arc::clone(&mailboxes);
             running.spawn(shard_loop.id(), move || shard_loop.run(&mailboxes))?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ pub(crate) struct ShardLoop {
     more: bool,
     /// Whether the shard is drained, so that the loop ends with the last byte.
     drained: bool,
+    /// Set to have the settings read again.
+    reload: Arc<AtomicBool>,
 }
 
 impl ShardLoop {
@@ -65,6 +68,7 @@ impl ShardLoop {
         config: Arc<Config>,
         resolver: Resolver,
         events: Option<Sender<(ShardId, Event)>>,
+        reload: Arc<AtomicBool>,
     ) -> Result<(Self, Mailbox), StartError> {
         let failed = |source| StartError::System { what: "cannot watch a socket", source };
         let ShardStart { id, media, sockets, listeners, seed, epoch } = start;
@@ -92,6 +96,7 @@ impl ShardLoop {
             events,
             more: false,
             drained: false,
+            reload,
         };
         Ok((shard_loop, mailbox))
     }
@@ -209,6 +214,7 @@ impl ShardLoop {
                 Output::Resolve { lookup, host } => {
                     self.resolver.resolve(lookup, host, &self.mailbox);
                 }
+                Output::Reload => self.reload.store(true, Ordering::Relaxed),
                 Output::Bind { socket } => {
                     let registry = self.poll.registry();
                     let opened = self.sockets.open();

@@ -1,6 +1,7 @@
 //! One shard and its sockets: wait, tell the shard, do what it asks, wait again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub(crate) struct ShardLoop {
     more: bool,
     /// Whether the shard is drained, so that the loop ends with the last byte.
     drained: bool,
+    /// Set to have the settings read again.
+    reload: Arc<AtomicBool>,
 }
 
 impl ShardLoop {
@@ -51,6 +54,7 @@ impl ShardLoop {
         start: ShardStart,
         config: Arc<Config>,
         events: Option<Sender<(ShardId, Event)>>,
+        reload: Arc<AtomicBool>,
     ) -> Result<(Self, Mailbox), StartError> {
         let failed = |source| StartError::System { what: "cannot watch a socket", source };
         let ShardStart { id, media, sockets, listeners, seed, epoch } = start;
@@ -73,6 +77,7 @@ impl ShardLoop {
             events,
             more: false,
             drained: false,
+            reload,
         };
         Ok((shard_loop, mailbox))
     }
@@ -182,6 +187,7 @@ impl ShardLoop {
                 Output::Connect { conn, addr } => self.tcp.dial(conn, addr),
                 Output::Close { conn, how } => self.tcp.close(conn, how, &mut self.shard, now),
                 Output::Resolve { lookup, host } => self.resolver.resolve(lookup, host),
+                Output::Reload => self.reload.store(true, Ordering::Relaxed),
                 Output::Bind { socket } => {
                     let opened = self.sockets.open().and_then(|opened| self.udp.add(opened));
                     let port = opened

@@ -46,6 +46,7 @@ on_both! {
     a_check_says_what_is_wrong_and_writes_nothing
     a_signal_ends_the_process_in_good_order
     a_hangup_signal_brings_new_settings_and_refuses_bad_ones
+    new_settings_come_over_rest_and_once_they_are_written
     connections_are_accepted_again_when_descriptors_are_free
 }
 
@@ -273,6 +274,51 @@ fn a_hangup_signal_brings_new_settings_and_refuses_bad_ones(runtime: Runtime) {
         process.signal("TERM");
         assert_eq!(process.wait(), Some(0));
     }
+}
+
+fn new_settings_come_over_rest_and_once_they_are_written(runtime: Runtime) {
+    let folder = Folder::with("http.port=0\nshards=2\n");
+    let (mut process, node) = Process::start(runtime, &folder, None);
+    let write = |settings: &str| {
+        let properties = completed(&format!("http.port=0\nshards=2\n{settings}\n"));
+        fs::write(folder.path.join("flashphoner.properties"), properties).unwrap();
+    };
+    let reload = || {
+        let request = format!(
+            "POST /rest-api/cdn/reload_settings HTTP/1.1\r\nHost: {node}\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        http::exchange(node, request.as_bytes()).unwrap()
+    };
+    // Pages of one origin only may read what is answered, or those of all.
+    let shows = |expected: &str| {
+        let stat = http::get(node, "/?action=stat").unwrap();
+        stat.head.to_lowercase().contains(expected)
+    };
+    let (all, some) = ("access-control-allow-origin: *", "vary: origin");
+    assert!(shows(all));
+
+    // Both shards, for either may be the one that answers.
+    write("allow_domains=example.com");
+    let answer = reload();
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"settings":"NEW"}"#));
+    assert!((0..8).all(|_| shows(some)));
+
+    write("allow_domains=\nplay.wait=soon");
+    let answer = reload();
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.body.contains("play.wait"), "{answer:?}");
+    assert!(shows(some));
+
+    // The file alone does it, if somebody mends it.
+    write("");
+    let began = Instant::now();
+    while !shows(all) {
+        assert!(began.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(50));
+    }
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
 }
 
 fn connections_are_accepted_again_when_descriptors_are_free(runtime: Runtime) {

@@ -8,6 +8,8 @@ use crate::stream::http::{Method, Request, Response};
 
 mod rest;
 
+pub(super) use rest::reloaded;
+
 const WANTS_TOKEN: &str =
     "This wants the admin token of the node: as a bearer token, or as ?token=.";
 
@@ -15,6 +17,8 @@ const WANTS_TOKEN: &str =
 pub(super) enum Route {
     Answer(Response),
     Ask(Question),
+    /// The settings are to be read again.
+    Reload,
 }
 
 pub(super) fn route(config: &Config, flow: Flow, request: &Request) -> Route {

@@ -34,6 +34,8 @@ struct Server {
     closed: Vec<(ConnId, Linger)>,
     events: Vec<Event>,
     posted: Vec<Message>,
+    /// How often it wanted its settings read again.
+    reloads: usize,
 }
 
 impl Server {
@@ -67,6 +69,7 @@ impl Server {
             closed: Vec::new(),
             events: Vec::new(),
             posted: Vec::new(),
+            reloads: 0,
         }
     }
 
@@ -83,6 +86,7 @@ impl Server {
                 | Output::Connect { .. }
                 | Output::Bind { .. }
                 | Output::Resolve { .. } => {}
+                Output::Reload => self.reloads += 1,
             }
         }
     }

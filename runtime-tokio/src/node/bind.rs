@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,8 @@ pub struct Bound {
     pub shards: Vec<ShardStart>,
     /// Where the shards' events go besides the log.
     pub events: Option<Sender<(ShardId, Event)>>,
+    /// Set by a shard that wants the settings read again.
+    pub reload: Arc<AtomicBool>,
 }
 
 /// What one shard gets.
@@ -168,7 +171,7 @@ impl Plan {
                 start.listeners.push((listening.service, socket));
             }
         }
-        Ok(Bound { config, shards: starts, events })
+        Ok(Bound { config, shards: starts, events, reload: Arc::default() })
     }
 }
 

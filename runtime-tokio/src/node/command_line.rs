@@ -179,20 +179,20 @@ impl Interrupts {
         let began = Instant::now();
         loop {
             match self.arrived.recv_timeout(LOOK_INTERVAL) {
-                Ok(SIGHUP) => match (&mut source, nodes.as_mut_slice()) {
-                    (Some(source), [node]) => source.reload(node),
-                    _ => info!("there are no files to read again"),
-                },
+                Ok(SIGHUP) => nodes.iter_mut().for_each(|node| reload(&mut source, node)),
                 Ok(_) => break,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             if time.is_some_and(|time| began.elapsed() >= time) {
                 break;
             }
-            if let (Some(source), [node]) = (&mut source, nodes.as_mut_slice()) {
-                source.look(node);
-            }
             for node in &mut nodes {
+                if node.is_to_reload() {
+                    reload(&mut source, node);
+                }
+                if let Some(source) = &mut source {
+                    source.look(node);
+                }
                 if let Some(outcome) = node.wait(Duration::ZERO) {
                     return Ok(outcome?);
                 }
@@ -203,6 +203,15 @@ impl Interrupts {
         let outcomes: Vec<_> = nodes.iter_mut().map(Running::stop).collect();
         outcomes.into_iter().collect::<Result<(), _>>()?;
         Ok(())
+    }
+}
+
+fn reload(source: &mut Option<Source>, node: &mut Running) {
+    if let Some(source) = source {
+        source.reload(node);
+    } else {
+        info!("there are no files to read again");
+        node.keep("there are no files to read");
     }
 }
 

@@ -61,10 +61,11 @@ impl Folder {
         &self.warnings
     }
 
-    /// `tls.cert` and `tls.key`, where they are; nothing if the settings name none.
-    pub(super) fn certificate_files(&self) -> Vec<PathBuf> {
-        let files = self.settings.tls_files.iter();
-        files.flat_map(|(cert, key)| [self.path.join(cert), self.path.join(key)]).collect()
+    /// Both settings files, there or not, and those that `tls.cert` and `tls.key` name.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let certificate = self.settings.tls_files.iter().flat_map(|(cert, key)| [cert, key]);
+        let settings = [PROPERTIES_FILE, BALANCING_FILE].map(|name| self.path.join(name));
+        settings.into_iter().chain(certificate.map(|file| self.path.join(file))).collect()
     }
 
     /// Reads everything that a start would read, and writes nothing.

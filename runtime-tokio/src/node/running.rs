@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub struct Running {
     ending: Sender<(ShardId, Result<(), RunError>)>,
     /// What the first shard that failed said.
     failure: Option<RunError>,
+    /// Set by a shard that wants the settings read again.
+    reload: Arc<AtomicBool>,
     /// Dropped to end the thread that reports the processors' load.
     _cpu: Option<Sender<()>>,
 }
@@ -48,7 +51,11 @@ impl Running {
     /// # Errors
     ///
     /// [`StartError::System`] if the system gives no thread.
-    pub fn new(config: Arc<Config>, mailboxes: Arc<[Mailbox]>) -> Result<Self, StartError> {
+    pub fn new(
+        config: Arc<Config>,
+        mailboxes: Arc<[Mailbox]>,
+        reload: Arc<AtomicBool>,
+    ) -> Result<Self, StartError> {
         let (ending, ended) = channel();
         let fingerprint = fingerprint(&config.tls);
         info!("SHA-256 fingerprint of the certificate: {fingerprint}");
@@ -69,6 +76,7 @@ impl Running {
             ended,
             ending,
             failure: None,
+            reload,
             _cpu: cpu,
         })
     }
@@ -175,11 +183,25 @@ impl Running {
             self.fingerprint = new;
         }
         self.config = Arc::new(config);
+        self.tell(&Command::Reload(Arc::clone(&self.config)));
+        Ok(())
+    }
+
+    /// Tells those who had the settings read again why the old ones stay.
+    pub(super) fn keep(&self, reason: &str) {
+        self.tell(&Command::Keep(reason.into()));
+    }
+
+    /// Whether somebody has asked, since the last call, to have the settings read again.
+    pub(super) fn is_to_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::Relaxed)
+    }
+
+    fn tell(&self, command: &Command) {
         for mailbox in self.mailboxes.iter() {
             // A full mailbox has a reader that hangs, which is the end of the node anyway.
-            let _ = mailbox.post(Letter::Command(Command::Reload(Arc::clone(&self.config))));
+            let _ = mailbox.post(Letter::Command(command.clone()));
         }
-        Ok(())
     }
 
     /// Drains the node and waits for its end: new far sides are refused, the others are told,
@@ -189,10 +211,8 @@ impl Running {
     ///
     /// What a shard ended with, if not in good order.
     pub fn stop(&mut self) -> Result<(), RunError> {
-        for mailbox in self.mailboxes.iter() {
-            // A shard whose mailbox is full is halted below.
-            let _ = mailbox.post(Letter::Command(Command::Drain));
-        }
+        // A shard whose mailbox is full is halted below.
+        self.tell(&Command::Drain);
         if let Some(outcome) = self.wait(self.config.drain_time_max() + FLUSH) {
             return outcome;
         }

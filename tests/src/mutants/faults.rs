@@ -180,6 +180,13 @@ pub(super) const SHARD: &[Mutation] = &[
         fault: "",
     },
     Mutation {
+        name: "reload-not-answered",
+        breaks: "whoever has settings read again never hears that they are in force",
+        file: "core/src/connections.rs",
+        code: "self.answer_reloads(ctx, Ok(()));",
+        fault: "",
+    },
+    Mutation {
         name: "late-is-never",
         breaks: "what may be late does not happen where nothing else comes",
         file: "core/src/shard.rs",

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use distributary_core::config::Config;
 use distributary_core::{
-    ConnId, Epoch, Event, Flow, Hangup, Input, LookupId, Output, SendBuffer, Service, Shard,
-    ShardId, ShardMessage, SocketId,
+    Command, ConnId, Epoch, Event, Flow, Hangup, Input, LookupId, Output, SendBuffer, Service,
+    Shard, ShardId, ShardMessage, SocketId,
 };
 
 pub use self::visitor::Visitor;
@@ -79,6 +79,8 @@ pub enum Asked {
         /// What.
         message: ShardMessage,
     },
+    /// To read the settings again.
+    Reload,
     /// To open a socket.
     Bind {
         /// Who asks.
@@ -363,6 +365,12 @@ impl Bare {
                 let input = Input::Resolved { lookup, addrs: &addrs };
                 self.input_late(0, Duration::ZERO, input);
             }
+            Asked::Reload => {
+                for shard in 0..self.slots.len() {
+                    let command = Command::Reload(self.config.clone());
+                    self.input_late(shard, Duration::ZERO, Input::Command(command));
+                }
+            }
             Asked::Connect { conn } => self.dialed.push_back(conn),
         }
     }
@@ -435,6 +443,7 @@ impl Bare {
                     self.asked.push_back(Asked::Post { from, to, message });
                 }
                 Output::Bind { socket } => self.asked.push_back(Asked::Bind { shard, socket }),
+                Output::Reload => self.asked.push_back(Asked::Reload),
                 Output::Resolve { lookup, host } => {
                     self.asked.push_back(Asked::Resolve { lookup, host });
                 }
@@ -475,7 +484,7 @@ impl Asked {
     fn lane(&self) -> Option<(ShardId, ShardId)> {
         match self {
             Self::Post { from, to, .. } => Some((*from, *to)),
-            Self::Bind { .. } | Self::Resolve { .. } | Self::Connect { .. } => None,
+            Self::Bind { .. } | Self::Reload | Self::Resolve { .. } | Self::Connect { .. } => None,
         }
     }
 }

@@ -141,6 +141,7 @@ impl Sim {
                 Output::Connect { conn, addr } => self.dial_shard(node, shard, conn, addr),
                 Output::Close { conn, how } => self.close_shard(node, shard, conn, how),
                 Output::Bind { socket } => self.bind(node, shard, socket),
+                Output::Reload => self.reload(node),
                 Output::Resolve { lookup, host } => self.resolve(node, shard, lookup, &host),
                 Output::Post { to, message } => self.post_message(node, shard, to, message),
                 Output::Event(fact) => {

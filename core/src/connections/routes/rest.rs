@@ -1,6 +1,6 @@
 //! The REST interface: JSON that an operator's programs send and get.
 //!
-//! Only what takes a node out of service and puts it back is there.
+//! Only what takes a node out of service and puts it back, and what changes its settings, is there.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -30,6 +30,9 @@ pub(super) fn route(config: &Config, flow: Flow, request: &Request, method: &str
             Some(state) => Route::Ask(Question::Enforce(state)),
             None => fail(400, r#"The body must be {"state":"PASSIVE"} or {"state":"ACTIVE"}."#),
         },
+        "cdn/reload_settings" if request.method != Method::Post => only("POST"),
+        "cdn/reload_settings" if !may_change(access, flow, request) => unauthorized(),
+        "cdn/reload_settings" => Route::Reload,
         _ => fail(404, "There is no such method."),
     }
 }
@@ -40,6 +43,15 @@ fn wanted(body: &[u8]) -> Option<NodeState> {
         return Some(NodeState::Active);
     }
     serde_json::from_slice(body).ok().map(|Wanted { state }| state)
+}
+
+/// What whoever had the settings read again is told.
+pub(in super::super) fn reloaded(outcome: Result<(), &str>) -> Response {
+    match outcome {
+        Ok(()) => Response::json(200, &json!({ "settings": "NEW" }).to_string()),
+        // RFC 9110, section 15.5.10: the files, which the request is about, are in its way.
+        Err(reason) => error(409, &format!("The old settings stay: {reason}.")),
+    }
 }
 
 fn unauthorized() -> Route {

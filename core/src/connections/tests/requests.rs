@@ -311,6 +311,7 @@ fn rest(server: &mut Server, local: [u8; 4], method: &str, fields: &str, body: &
 const AFAR: [u8; 4] = [192, 0, 2, 1];
 const HERE: [u8; 4] = [127, 0, 0, 1];
 const ENFORCE: &str = "POST /rest-api/cdn/enforce_node_state";
+const RELOAD: &str = "POST /rest-api/cdn/reload_settings";
 
 #[test]
 fn a_node_is_taken_out_of_service_and_put_back() {
@@ -353,6 +354,10 @@ fn whoever_may_not_take_a_node_out_of_service_is_told_why() {
             (HERE, "GET /rest-api/cdn/enforce_node_state", "", "", "405"),
             (HERE, "OPTIONS /rest-api/cdn/enforce_node_state", "", "", "405"),
             (HERE, "OPTIONS /rest-api/cdn/show_node_state", "", "", "405"),
+            (AFAR, RELOAD, "", "", "401"),
+            (AFAR, RELOAD, "Authorization: Bearer 0123456789abcdeg\r\n", "", "401"),
+            (HERE, RELOAD, "Origin: http://localhost\r\n", "", "401"),
+            (HERE, "GET /rest-api/cdn/reload_settings", "", "", "405"),
             (HERE, ENFORCE, "", r#"{"state":"passive"}"#, "400"),
             (HERE, ENFORCE, "", "{}", "400"),
             (HERE, ENFORCE, "", "state=PASSIVE", "400"),
@@ -367,5 +372,52 @@ fn whoever_may_not_take_a_node_out_of_service_is_told_why() {
         }
         let shown = rest(&mut server, HERE, "GET /rest-api/cdn/show_node_state", "", "");
         assert_eq!(json(body(&shown))["state"], "ACTIVE");
+        assert_eq!(server.reloads, 0);
     }
+}
+
+#[test]
+fn whoever_has_settings_read_again_is_told_what_came_of_it() {
+    let mut server = Server::new();
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let asked = [server.connect(), server.connect()];
+    for (outcome, expected) in [
+        (Command::Reload(Arc::new(server.bench.config.clone())), ("200", "NEW")),
+        (Command::Keep("a.xml:3: not a number".into()), ("409", "")),
+    ] {
+        for conn in asked {
+            assert_eq!(server.ask(conn, &request), "", "before anybody read them");
+        }
+        server.hear(Input::Command(outcome));
+        for conn in asked {
+            let response = String::from_utf8(server.written(conn)).unwrap();
+            let told = json(body(&response));
+            let settings = told["settings"].as_str().unwrap_or_default();
+            assert_eq!((status(&response), settings), expected);
+            if expected.0 == "409" {
+                assert_eq!(told["reason"], "The old settings stay: a.xml:3: not a number.");
+            }
+        }
+    }
+    assert_eq!(server.reloads, 4);
+    // Not everybody who has them read again asked for it here.
+    server.hear(Input::Command(Command::Keep("x".into())));
+    assert!(asked.iter().all(|conn| server.written(*conn).is_empty()));
+}
+
+#[test]
+fn settings_that_nobody_reads_are_not_waited_for() {
+    let mut server = Server::new();
+    let conn = server.connect();
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(server.ask(conn, &request), "");
+    server.bench.now += server.bench.config.limits.answer_timeout;
+    server.hear(Input::Timeout);
+    let response = String::from_utf8(server.written(conn)).unwrap();
+    assert_eq!(status(&response), "503");
+    // What comes of it later is no answer to what is asked since.
+    let stat = server.ask(conn, "GET /?action=stat HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(&stat), "200");
+    server.hear(Input::Command(Command::Keep("too late".into())));
+    assert_eq!(server.written(conn), b"");
 }
