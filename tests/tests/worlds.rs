@@ -43,13 +43,46 @@ together! {
     keys_keep_strangers_out: links_with_keys;
 }
 
+/// What depends most on real sockets and processes, where one datagram of fifty is lost each way:
+/// nodes that are killed, stand still, end in good order, are full; links that break; strangers.
+/// Some of it in the gate, all of it in the full run.
+#[test]
+fn loss_changes_nothing_that_anybody_is_told() {
+    let all = [
+        "edge_restarts",
+        "edge_stands_still",
+        "link_breaks",
+        "origin_restarts",
+        "patient_drain",
+        "full_edge",
+        "links_with_keys",
+        "publisher_returns",
+    ];
+    let is_full = std::env::var("DISTRIBUTARY_MATRIX").is_ok_and(|matrix| matrix == "full");
+    let names = if is_full { &all[..] } else { &all[..3] };
+    same_in(names, |name| {
+        vec![
+            start(name, "the simulation", 2, || Sim::new(1)),
+            start(name, "mio with loss", 2, || Real::with_loss(Runtime::Mio, LOSS)),
+            start(name, "tokio with loss", 2, || Real::with_loss(Runtime::Tokio, LOSS)),
+        ]
+    });
+}
+
+/// The share of datagrams that is lost.
+const LOSS: f64 = 0.02;
+
 /// Where it is a race whether a stream reaches an edge before its publisher goes. Who wins may
 /// differ, what pages are told may not.
 const RACES: [&str; 1] = ["unpublish_crosses_answer"];
 
 /// Plays scenarios in all worlds, all at once, each in a thread that bears its title.
 fn same_everywhere(names: &[&'static str]) {
-    let started: Vec<_> = names.iter().map(|name| (*name, start_everywhere(name))).collect();
+    same_in(names, start_everywhere);
+}
+
+fn same_in(names: &[&'static str], start: fn(&'static str) -> Vec<Playing>) {
+    let started: Vec<_> = names.iter().map(|name| (*name, start(name))).collect();
     // All of them end before one can fail the test, so that none leaves its servers behind.
     let complaints: Vec<String> =
         started.into_iter().flat_map(|(name, worlds)| compare(name, worlds)).collect();

@@ -21,6 +21,7 @@ pub(crate) use self::network::Network;
 use crate::browser::Shape;
 use crate::client::Pages;
 use crate::http;
+use crate::lossy::{LossyPath, Terms};
 use crate::page::Page;
 use crate::process::{Runtime, Server};
 use crate::world::{NodeId, Party, Weather, World};
@@ -33,6 +34,8 @@ pub(crate) const MEDIA_PORT: u16 = 21_100;
 const CABLE_PORT: u16 = 21_200;
 /// Addresses below are nodes'.
 const FIRST_PAGE: usize = 20;
+/// Addresses from there on are those at which nodes are reached over paths that lose something.
+const ANNOUNCED: usize = 200;
 /// Between two looks at a server that starts.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -48,6 +51,10 @@ pub struct Real {
     pages: Pages,
     /// Each page's address.
     machines: Vec<IpAddr>,
+    /// The share of datagrams that is lost, each way.
+    loss: f64,
+    /// The ways to nodes' media ports, if anything is lost there.
+    paths: Vec<LossyPath>,
 }
 
 impl Real {
@@ -65,7 +72,37 @@ impl Real {
             ways: Vec::new(),
             pages: Pages::default(),
             machines: Vec::new(),
+            loss: 0.0,
+            paths: Vec::new(),
         }
+    }
+
+    /// The same, where this share of all datagrams is lost: from publishers to nodes, between
+    /// nodes, and to viewers, each way.
+    ///
+    /// # Panics
+    ///
+    /// As [`Real::new`].
+    pub fn with_loss(runtime: Runtime, loss: f64) -> Self {
+        let mut world = Self::new(runtime);
+        world.loss = loss;
+        world
+    }
+
+    /// Lays paths that lose something to a node's media ports, and answers with the address at
+    /// which they begin; or, where nothing is lost, with the node's own.
+    fn lay_paths(&mut self, ip: IpAddr, shards: u16) -> IpAddr {
+        if self.loss == 0.0 {
+            return ip;
+        }
+        let announced = self.network.address(ANNOUNCED + self.nodes.len());
+        for port in MEDIA_PORT..MEDIA_PORT + shards {
+            let seed = self.paths.len() as u64 + 1;
+            let terms = Terms { loss: self.loss, seed, ..Terms::default() };
+            let path = LossyPath::new((announced, port).into(), (ip, port).into(), terms);
+            self.paths.push(path.expect("nobody else is on the world's network"));
+        }
+        announced
     }
 
     fn address_of(&mut self, name: &str) -> IpAddr {
@@ -143,10 +180,11 @@ impl World for Real {
             balancing.push_str(&line);
         }
         balancing.push_str("</loadbalancer>\n");
+        let announced = self.lay_paths(ip, shards);
         let properties = format!(
-            "ip={ip}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\nhttp.port={HTTP_PORT}\n\
-             https.port=off\npage.port=off\nmedia_port_from={MEDIA_PORT}\nshards={shards}\n\
-             node.id={name}\n{properties}"
+            "ip={announced}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\n\
+             http.port={HTTP_PORT}\nhttps.port=off\npage.port=off\n\
+             media_port_from={MEDIA_PORT}\nshards={shards}\nnode.id={name}\n{properties}"
         );
         let balancing = (!edges.is_empty()).then_some(balancing.as_str());
         let options = ["--log", "json"];
