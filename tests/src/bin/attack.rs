@@ -78,13 +78,23 @@ fn measure(arguments: &Arguments) -> Result<bool, String> {
         if terminal {
             command::clear();
         }
-        all.push(measured?);
+        let measured = measured?;
+        if !arguments.json {
+            // At once: what the next one comes to, or cuts short, may be long in coming.
+            say(&measured.to_string())?;
+        }
+        all.push(measured);
     }
-    let text = if arguments.json {
-        format!("{:#}\n", Value::Array(all.iter().map(Figures::json).collect()))
-    } else {
-        all.iter().map(ToString::to_string).collect()
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+    if arguments.json {
+        say(&format!("{:#}\n", Value::Array(all.iter().map(Figures::json).collect())))?;
+    }
     Ok(all.iter().all(Figures::is_fine))
+}
+
+fn say(text: &str) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| error.to_string())
 }
