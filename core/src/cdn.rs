@@ -446,7 +446,7 @@ fn reason(fault: &PeerFault) -> Info {
         PeerFault::Sdp(_) => Info::BadOffer,
         PeerFault::NoCommonCodecs => Info::NoCommonCodecs,
         PeerFault::IceTimeout => Info::IceTimeout,
-        PeerFault::ConsentLost | PeerFault::Gone => Info::KeepAlive,
+        PeerFault::ConsentLost | PeerFault::RelaySilence | PeerFault::Gone => Info::KeepAlive,
         PeerFault::Dtls => Info::Dtls,
         PeerFault::Fingerprint => Info::DtlsFingerprint,
         PeerFault::RtpSilence => Info::RtpActivity,

@@ -111,9 +111,9 @@ pub struct Limits {
     pub poll_timeout: Duration,
     /// Time between two polls of a node for its load.
     pub poll_interval: Duration,
-    /// Time between two `ping`s on a link.
+    /// Time between two `ping`s on a link, and between two checks of ICE beside it.
     pub link_ping_interval: Duration,
-    /// Silence after which a link is dead.
+    /// Silence after which a link is dead, or the media path of a stream that goes over it.
     pub link_silence_timeout: Duration,
     /// How long dialing a link may take: name, TCP, TLS, upgrade, `connection`.
     pub link_connect_timeout: Duration,

@@ -172,8 +172,8 @@ impl Media {
     /// Takes a word from the node, or from another shard's media.
     pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToMedia) {
         match word {
-            ToMedia::AcceptIngest { peer, stream, run, offer } => {
-                let ingest = Ingest::new(stream, run, ctx.now);
+            ToMedia::AcceptIngest { peer, stream, run, is_relay, offer } => {
+                let ingest = Ingest::new(stream, run, is_relay, ctx.now);
                 let accepted = self
                     .room(ctx)
                     .and_then(|()| Peer::accept_ingest(ctx, peer, &offer, self.port, ingest));

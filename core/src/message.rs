@@ -125,8 +125,9 @@ pub(crate) enum ToConnection {
 /// To the media of one shard.
 #[derive(Debug)]
 pub(crate) enum ToMedia {
-    /// Answer a publisher's offer; its packets are the stream's `run`th publisher's.
-    AcceptIngest { peer: PeerId, stream: StreamId, run: u32, offer: String },
+    /// Answer a publisher's offer; its packets are the stream's `run`th publisher's. It is another
+    /// node if `is_relay` is set.
+    AcceptIngest { peer: PeerId, stream: StreamId, run: u32, is_relay: bool, offer: String },
     /// Answer a viewer's offer; the stream's packets come from shard `home`.
     AcceptEgress { peer: PeerId, stream: StreamId, home: ShardId, formats: Formats, offer: String },
     /// Make an offer to the edge of this number.

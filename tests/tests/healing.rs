@@ -115,6 +115,32 @@ fn a_dead_link_is_noticed_within_three_seconds_although_no_connection_says_so() 
 }
 
 #[test]
+fn a_media_path_that_goes_silent_is_noticed_within_three_seconds_although_its_link_is_up() {
+    // Nothing from the origin, nothing from the edge, and neither.
+    for (seed, ways) in (320..).zip([&[true][..], &[false], &[true, false]]) {
+        let mut show = Show::new(seed);
+        let (origin, edge) = (show.sim.node_ip(show.origin.0), show.sim.node_ip(show.edge.0));
+        let set_cut = |show: &mut Show, cut| {
+            for forth in ways {
+                let (from, to) = if *forth { (origin, edge) } else { (edge, origin) };
+                show.sim.set_cut_for_datagrams(from, to, cut);
+            }
+        };
+        set_cut(&mut show, true);
+        let took = show.hears(4 * SECOND, |event| matches!(event, Event::RelayDown { .. }));
+        assert!(took <= 3 * SECOND + 200 * MS, "seed {seed}: {took:?}");
+        show.pass(5 * SECOND);
+        set_cut(&mut show, false);
+        show.hears(17 * SECOND, |event| matches!(event, Event::RelayUp { .. }));
+        show.sees(SECOND);
+        show.in_order();
+        let downs = show.sim.events(show.origin);
+        let is_down = |event: &Event| matches!(event, Event::LinkDown { .. });
+        assert!(!downs.iter().any(is_down), "seed {seed}: only the media were cut");
+    }
+}
+
+#[test]
 fn an_edge_that_moves_is_found_as_soon_as_its_name_leads_there() {
     for seed in 350..353 {
         let mut show = Show::new(seed);

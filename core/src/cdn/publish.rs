@@ -162,7 +162,8 @@ impl Node {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.media.insert(request.media_session, MediaSession::Publication(id));
         }
-        let word = ToMedia::AcceptIngest { peer, stream: id, run, offer: request.sdp };
+        let is_relay = stream.link.is_some();
+        let word = ToMedia::AcceptIngest { peer, stream: id, run, is_relay, offer: request.sdp };
         ctx.out.post(shard, Message::Media(word));
     }
 

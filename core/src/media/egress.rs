@@ -57,8 +57,8 @@ pub(crate) struct Egress {
     srtp: Option<Box<Srtp>>,
     audio: Option<Track>,
     video: Option<Track>,
-    /// Whether it begins with what comes next, whatever there is before.
-    begins_live: bool,
+    /// Whether it goes to an edge, and not to a viewer.
+    is_relay: bool,
     /// The position of the next packet to send.
     cursor: u64,
     /// Where live packets begin for this viewer; what comes before is from the cache.
@@ -143,6 +143,8 @@ struct Detour {
 /// What a report of a viewer asks for, and what it shows.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Heard {
+    /// Whether it was the far side's own.
+    pub(crate) is_authentic: bool,
     pub(crate) needs_keyframe: bool,
     pub(crate) shortage: Option<Shortage>,
 }
@@ -168,7 +170,7 @@ impl Egress {
             srtp: None,
             audio: None,
             video: None,
-            begins_live: false,
+            is_relay: false,
             cursor: 0,
             live_from: 0,
             late_until: 0,
@@ -224,10 +226,15 @@ impl Egress {
         str::from_utf8(&self.cname).unwrap_or_default()
     }
 
-    /// Has it begin with what comes next, whatever there is before. A link that is there again
-    /// would else bring the viewers behind it what they have seen.
-    pub(crate) fn begin_live(&mut self) {
-        self.begins_live = true;
+    /// Has it go to an edge. It then begins with what comes next, whatever there is before: a link
+    /// that is there again would else bring the viewers behind it what they have seen.
+    pub(crate) fn relay(&mut self) {
+        self.is_relay = true;
+    }
+
+    /// Whether it goes to an edge.
+    pub(crate) fn is_relay(&self) -> bool {
+        self.is_relay
     }
 
     /// Lets it send, with the keys of the handshake.
@@ -239,7 +246,7 @@ impl Egress {
 
     /// Of sound alone there is always enough, and nobody is behind a link who could be told.
     fn watch_bandwidth(&mut self, now: Instant) {
-        let Some(video) = self.video.as_ref().filter(|_| !self.begins_live) else { return };
+        let Some(video) = self.video.as_ref().filter(|_| !self.is_relay) else { return };
         self.receivable = Some(Receivable::default());
         self.bandwidth = video.ids.counts_transport().then(|| Box::new(Bandwidth::new(now)));
     }
@@ -250,7 +257,7 @@ impl Egress {
         self.live_from = history.end();
         self.cursor = self.live_from;
         let Some(video) = &mut self.video else { return true };
-        let keyframe = history.recent_keyframe(now, limits).filter(|_| !self.begins_live);
+        let keyframe = history.recent_keyframe(now, limits).filter(|_| !self.is_relay);
         let Some(keyframe) = keyframe else { return false };
         let run = history.get(keyframe).map(|packet| packet.run);
         video.cached = run.and_then(|run| Some((run, history.newest_time(run)?)));
@@ -295,7 +302,7 @@ impl Egress {
     pub(crate) fn hear(&mut self, now: Instant, limits: &Limits, datagram: &[u8]) -> Heard {
         let mut plain = [0; RTCP_BYTES_MAX + SLACK_BYTES];
         let opened = self.srtp.as_mut().and_then(|srtp| srtp.open_rtcp(datagram, &mut plain));
-        let mut heard = Heard::default();
+        let mut heard = Heard { is_authentic: opened.is_some(), ..Heard::default() };
         rtcp::read(opened.unwrap_or_default(), |feedback| match feedback {
             Feedback::Received { ssrc } => {
                 for track in [&mut self.audio, &mut self.video].into_iter().flatten() {
@@ -334,7 +341,7 @@ impl Egress {
     /// Bytes of picture that the viewer was sent so far, modulo 2^32; `None` without a picture, and
     /// on a link, behind which nobody counts.
     pub(crate) fn video_bytes(&self) -> Option<u32> {
-        let video = self.video.as_ref().filter(|_| !self.begins_live)?;
+        let video = self.video.as_ref().filter(|_| !self.is_relay)?;
         Some(video.payload_bytes)
     }
 

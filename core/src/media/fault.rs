@@ -22,6 +22,8 @@ pub(crate) enum PeerFault {
     Fingerprint,
     #[error("no RTP came")]
     RtpSilence,
+    #[error("nothing came from the other node")]
+    RelaySilence,
     #[error("it said goodbye")]
     Gone,
     /// A bound of this node was reached.

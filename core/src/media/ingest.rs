@@ -23,6 +23,8 @@ pub(crate) struct Ingest {
     video_bytes: u32,
     /// When RTP last came, or when the wait for it began.
     pub(crate) heard: Instant,
+    /// Whether it is another node that sends.
+    pub(crate) is_relay: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +42,9 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_500;
 const SOURCES_MAX: usize = 16;
 
 impl Ingest {
-    pub(crate) fn new(stream: StreamId, run: u32, now: Instant) -> Self {
-        Self { stream, run, tracks: Vec::new(), sources: Vec::new(), video_bytes: 0, heard: now }
+    pub(crate) fn new(stream: StreamId, run: u32, is_relay: bool, now: Instant) -> Self {
+        let (tracks, sources) = (Vec::new(), Vec::new());
+        Self { stream, run, tracks, sources, video_bytes: 0, heard: now, is_relay }
     }
 
     pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {

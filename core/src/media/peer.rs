@@ -199,7 +199,7 @@ impl Peer {
         };
         peer.pending = Some(Pending { offer, sections });
         if let Role::Egress(egress) = &mut peer.role {
-            egress.begin_live();
+            egress.relay();
         }
         Ok((peer, sdp.to_sdp_string()))
     }
@@ -283,6 +283,9 @@ impl Peer {
         {
             if is_rtcp(bytes) {
                 let heard = egress.hear(ctx.now, &ctx.config.limits, bytes);
+                if heard.is_authentic && egress.is_relay() {
+                    self.phase.hear(ctx.now);
+                }
                 facts.extend(heard.needs_keyframe.then_some(Fact::KeyframeWanted));
                 facts.extend(heard.shortage.map(Fact::Short));
             }
@@ -293,9 +296,7 @@ impl Peer {
             return;
         };
         if is_stun(bytes) {
-            if let Phase::Connected { checked } = &mut self.phase {
-                *checked = ctx.now;
-            }
+            self.phase.hear(ctx.now);
             // A check may have changed where media goes.
             if let Some(handshake) = &self.handshake {
                 handshake.ask_for_route();
@@ -445,7 +446,7 @@ impl Peer {
     /// Goes on as if ICE and DTLS had come to this.
     #[cfg(feature = "bench")]
     pub(crate) fn begin(&mut self, now: Instant, srtp: Srtp, route: Flow) {
-        self.phase = Phase::Connected { checked: now };
+        self.phase = Phase::Connected { heard: now };
         if let Role::Egress(egress) = &mut self.role {
             egress.start(now, srtp);
             egress.route = Some(route);
@@ -501,7 +502,7 @@ impl Peer {
     fn note(&mut self, ctx: &Ctx<'_>, event: Event, facts: &mut Vec<Fact>) {
         match event {
             Event::Connected => {
-                self.phase = Phase::Connected { checked: ctx.now };
+                self.phase = Phase::Connected { heard: ctx.now };
                 match &mut self.role {
                     Role::Ingest(ingest) => ingest.heard = ctx.now,
                     Role::Egress(egress) => {
@@ -576,11 +577,11 @@ impl Peer {
     }
 
     fn deadline(&self, limits: &Limits) -> (Instant, PeerFault) {
-        let heard = match &self.role {
-            Role::Ingest(ingest) => Some(ingest.heard),
-            Role::Egress(_) => None,
+        let (media, is_relay) = match &self.role {
+            Role::Ingest(ingest) => (Some(ingest.heard), ingest.is_relay),
+            Role::Egress(egress) => (None, egress.is_relay()),
         };
-        self.phase.deadline(heard, limits)
+        self.phase.deadline(media, is_relay, limits)
     }
 }
 

@@ -34,6 +34,10 @@ pub(crate) fn build(
         .set_extension_map(extension_map(ctx.config))
         .set_stats_interval(None)
         .clear_codecs();
+    if !is_lite {
+        // str0m checks a path that is up as often as it repeats a check of one that is not.
+        builder.set_max_stun_rto(ctx.config.limits.link_ping_interval);
+    }
     for codec in codecs.into_iter().flatten() {
         let spec = codec.spec;
         builder.codec_config().add_config(

@@ -101,7 +101,7 @@ fn published(text: &str, codecs: &str) -> Formats {
 
 fn answer_publisher(text: &str, codecs: &str) -> Result<Accepted, PeerFault> {
     let mut bench = Bench::with(&format!("codecs={codecs}\n"), None);
-    let ingest = Ingest::new(StreamId(1), 1, bench.now);
+    let ingest = Ingest::new(StreamId(1), 1, false, bench.now);
     Peer::accept_ingest(&mut bench.ctx(), PeerId(1), text, 31001, ingest)
 }
 

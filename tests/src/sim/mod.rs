@@ -102,6 +102,8 @@ pub struct Sim {
     posted: BTreeMap<(usize, usize, usize), Instant>,
     /// Ways that nothing passes: from, to.
     cut: BTreeSet<(IpAddr, IpAddr)>,
+    /// The same, where connections go on.
+    cut_for_datagrams: BTreeSet<(IpAddr, IpAddr)>,
     /// What was sent at this moment.
     leaving: Vec<Leaving>,
     /// Until when the way from one address to another is taken.
@@ -150,6 +152,7 @@ impl Sim {
             ports_used: 0,
             posted: BTreeMap::new(),
             cut: BTreeSet::new(),
+            cut_for_datagrams: BTreeSet::new(),
             leaving: Vec::new(),
             busy: BTreeMap::new(),
             narrow: BTreeMap::new(),

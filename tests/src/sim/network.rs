@@ -113,6 +113,17 @@ impl Sim {
         }
     }
 
+    /// Lets no datagram pass from one address to another, or all again; connections go on.
+    pub fn set_cut_for_datagrams(&mut self, from: IpAddr, to: IpAddr, cut: bool) {
+        let state = if cut { "parted" } else { "joined" };
+        self.note(format_args!("{from} to {to} {state} for datagrams"));
+        if cut {
+            self.cut_for_datagrams.insert((from, to));
+        } else {
+            self.cut_for_datagrams.remove(&(from, to));
+        }
+    }
+
     /// Lets so many bytes in a second pass from one address to another, or as many as the network
     /// does.
     pub fn set_bandwidth(&mut self, from: IpAddr, to: IpAddr, bandwidth: Option<u32>) {
@@ -160,7 +171,9 @@ impl Sim {
             let mut fate = Random::new(rank);
             let (_, length) = identity(&bytes);
             let turn = self.turn(from.ip(), to.ip(), length.unwrap_or(REPORT_BYTES));
-            let lost = self.is_cut(from.ip(), to.ip()) || fate.chance(self.network.loss_per_mille);
+            let way = (from.ip(), to.ip());
+            let is_cut = self.is_cut(from.ip(), to.ip()) || self.cut_for_datagrams.contains(&way);
+            let lost = is_cut || fate.chance(self.network.loss_per_mille);
             let (false, Some(turn)) = (lost, turn) else {
                 let elapsed = self.elapsed();
                 self.trace.datagram(elapsed, (from, to), length, "lost");

@@ -215,7 +215,7 @@ fn no_common_codec_is_the_peers_fault_too() {
 /// What the answer to a browser that publishes says of bitrates, with the media it says it of.
 fn bounds(properties: &str, offer: &str) -> Vec<String> {
     let mut bench = Bench::with(properties, None);
-    let taken = Ingest::new(StreamId(1), 1, bench.now);
+    let taken = Ingest::new(StreamId(1), 1, false, bench.now);
     let accepted = Peer::accept_ingest(&mut bench.ctx(), PeerId(1), offer, 31001, taken);
     let answer = accepted.unwrap().answer;
     check(offer, &answer, "recvonly");

@@ -35,7 +35,7 @@ impl Pair {
         let egress = Egress::new(StreamId(1), &mut near.rng);
         let dialed = Peer::dial(&mut near.ctx(), PeerId(1), NEAR, egress, &formats);
         let (mut publisher, offer) = dialed.unwrap();
-        let ingest = Ingest::new(StreamId(1), 1, far.now);
+        let ingest = Ingest::new(StreamId(1), 1, false, far.now);
         let accepted = Peer::accept_ingest(&mut far.ctx(), PeerId(2), &offer, FAR, ingest);
         let Accepted { peer: taker, answer, .. } = accepted.unwrap();
         publisher.take_answer(&near.ctx(), &answer).unwrap();
@@ -206,7 +206,10 @@ fn key_frames_come_on_a_timer_where_wished() {
         let (mut publisher, offer) = dialed.unwrap();
         let mut media = Media::new(ShardId::NODE, FAR);
         let (peer, stream) = (PeerId(2), StreamId(1));
-        media.handle(&mut far.ctx(), ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+        media.handle(
+            &mut far.ctx(),
+            ToMedia::AcceptIngest { peer, stream, run: 1, is_relay: false, offer },
+        );
         let Some(Message::Node(ToNode::Answered { outcome: Ok(answer), .. })) =
             far.out.pop_to_self()
         else {
@@ -260,7 +263,10 @@ fn peers_of_a_shard_are_bounded() {
     for peer in 1..=3 {
         let offer = chromium_publishes();
         let (peer, stream) = (PeerId(peer), StreamId(peer));
-        media.handle(&mut bench.ctx(), ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+        media.handle(
+            &mut bench.ctx(),
+            ToMedia::AcceptIngest { peer, stream, run: 1, is_relay: false, offer },
+        );
         while let Some(message) = bench.out.pop_to_self() {
             if let Message::Node(ToNode::Answered { outcome, .. }) = message {
                 answers.push(outcome.map(|_| ()));
@@ -271,7 +277,10 @@ fn peers_of_a_shard_are_bounded() {
     assert!(matches!(answers[2], Err(PeerFault::Exhausted(_))));
     media.handle(&mut bench.ctx(), ToMedia::Drop { peer: PeerId(1) });
     let (peer, stream, offer) = (PeerId(4), StreamId(4), chromium_publishes());
-    media.handle(&mut bench.ctx(), ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+    media.handle(
+        &mut bench.ctx(),
+        ToMedia::AcceptIngest { peer, stream, run: 1, is_relay: false, offer },
+    );
     assert!(matches!(
         bench.out.pop_to_self(),
         Some(Message::Node(ToNode::Answered { outcome: Ok(_), .. }))

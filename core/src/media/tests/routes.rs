@@ -51,10 +51,10 @@ fn what_a_header_says_of_the_picture_reaches_the_viewer() {
 
 #[test]
 fn whoever_fails_in_his_turn_to_send_does_not_cost_the_next_his() {
-    let limits = Limits { peer_connect_timeout: 3 * SECOND, ..Limits::default() };
+    let limits = Limits { peer_connect_timeout: 2 * SECOND, ..Limits::default() };
     let mut stage = Stage::of_two(limits);
     stage.admit(3);
-    stage.wait(3 * SECOND);
+    stage.wait(2 * SECOND);
     let packet = packet(&stage, 1, true, 100);
     stage.fan_out(&[packet]);
     stage.carry_out();

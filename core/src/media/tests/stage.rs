@@ -120,7 +120,7 @@ impl Stage {
     /// Takes a browser as stream 1's publisher, of whom nothing is heard.
     pub(super) fn admit(&mut self, peer: u64) {
         let (peer, stream, offer) = (PeerId(peer), StreamId(1), chromium_publishes());
-        self.handle(ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+        self.handle(ToMedia::AcceptIngest { peer, stream, run: 1, is_relay: false, offer });
         assert!(matches!(self.told(), ToNode::Answered { outcome: Ok(_), .. }));
     }
 
@@ -131,7 +131,7 @@ impl Stage {
         let dialed = Peer::dial(&mut bench.ctx(), PeerId(1), port, egress, &formats());
         let (mut far, offer) = dialed.unwrap();
         let (peer, stream) = (PeerId(peer), StreamId(1));
-        self.handle(ToMedia::AcceptIngest { peer, stream, run: 1, offer });
+        self.handle(ToMedia::AcceptIngest { peer, stream, run: 1, is_relay: false, offer });
         let ToNode::Answered { outcome, .. } = self.told() else { panic!() };
         far.take_answer(&bench.ctx(), &outcome.unwrap().sdp).unwrap();
         self.add_end(bench, far, port, PORT);
@@ -148,7 +148,7 @@ impl Stage {
             self.media.handle_bound(&mut self.bench.ctx(), socket, Some(DIAL_PORT));
         }
         let ToNode::Offered { outcome, .. } = self.told() else { panic!() };
-        let ingest = Ingest::new(stream, 1, bench.now);
+        let ingest = Ingest::new(stream, 1, false, bench.now);
         let accepted =
             Peer::accept_ingest(&mut bench.ctx(), PeerId(1), &outcome.unwrap(), port, ingest);
         let Accepted { peer: far, answer: sdp, .. } = accepted.unwrap();
