@@ -49,6 +49,8 @@ pub(crate) struct Connections {
     leaving: bool,
     /// Before then, no other warning of a link that is refused is due.
     next_warning: Option<Instant>,
+    /// How often settings were wished to be read again.
+    wishes: u64,
 }
 
 struct Entry {
@@ -83,18 +85,22 @@ enum Phase {
     Http {
         idle: Instant,
     },
-    /// The node owes the answer to a request.
+    /// The answer to a request is owed.
     Asked {
+        by: Debtor,
         deadline: Instant,
         /// The page that asks, where a page does.
         origin: Option<String>,
     },
-    /// The runtime owes word on new settings.
-    Reloading {
-        deadline: Instant,
-        origin: Option<String>,
-    },
     Session(Session),
+}
+
+/// Who owes an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Debtor {
+    Node,
+    /// Whoever reads settings again, at the wish of this number.
+    Reader(u64),
 }
 
 impl Connections {
@@ -110,6 +116,7 @@ impl Connections {
             door: Door::Open,
             leaving: false,
             next_warning: None,
+            wishes: 0,
         }
     }
 
@@ -120,13 +127,20 @@ impl Connections {
         if ctx.config.settings.cdn_auth_keys.is_some() {
             self.end_unproven_links(ctx);
         }
-        self.answer_reloads(ctx, Ok(()));
     }
 
-    /// Tells those who had settings read again what came of it.
-    pub(crate) fn answer_reloads(&mut self, ctx: &mut Ctx<'_>, outcome: Result<(), &str>) {
-        let asked = |entry: &Entry| matches!(entry.phase, Phase::Reloading { .. });
-        let all = self.table.iter().filter(|(_, entry)| asked(entry)).map(|(conn, _)| *conn);
+    /// Tells those who had settings read again, up to this wish, what came of it.
+    pub(crate) fn answer_reloads(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        newest: u64,
+        outcome: Result<(), &str>,
+    ) {
+        let waits = |entry: &Entry| match entry.phase {
+            Phase::Asked { by: Debtor::Reader(wish), .. } => wish <= newest,
+            Phase::Asked { by: Debtor::Node, .. } | Phase::Http { .. } | Phase::Session(_) => false,
+        };
+        let all = self.table.iter().filter(|(_, entry)| waits(entry)).map(|(conn, _)| *conn);
         for conn in all.collect::<Vec<_>>() {
             self.respond(ctx, conn, routes::reloaded(outcome));
             self.after(ctx, conn);
@@ -208,9 +222,7 @@ impl Connections {
     /// Answers a request that somebody else had to be asked about.
     fn respond(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, response: Response) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
-        let (Phase::Asked { origin, .. } | Phase::Reloading { origin, .. }) = &entry.phase else {
-            return;
-        };
+        let Phase::Asked { origin, .. } = &entry.phase else { return };
         entry.stream.respond(shared(response, &ctx.config.settings, origin.as_deref()));
         entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
         self.read(ctx, conn, &[]);
@@ -252,9 +264,8 @@ impl Connections {
                     self.end(ctx, conn, Linger::Abort);
                     continue;
                 }
-                Phase::Asked { .. } | Phase::Reloading { .. } => {
-                    let is_owed = matches!(entry.phase, Phase::Asked { .. });
-                    entry.overdue += u32::from(is_owed);
+                Phase::Asked { by, .. } => {
+                    entry.overdue += u32::from(*by == Debtor::Node);
                     let response = Response::error(503, "This node did not answer in time.");
                     self.respond(ctx, conn, response);
                 }
@@ -399,25 +410,32 @@ impl Connections {
 
     fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Request) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
-        match route(ctx.config, entry.flow, request) {
+        let by = match route(ctx.config, entry.flow, request) {
             Route::Answer(response) => {
                 entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                return;
             }
             Route::Ask(question) => {
-                let deadline = ctx.now + ctx.config.limits.answer_timeout;
-                let origin = request.header("origin").map(str::to_owned);
-                entry.phase = Phase::Asked { deadline, origin };
                 let word = ToNode::Asked { shard: self.shard, conn, question };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
+                Debtor::Node
+            }
+            // The runtime waits for the end then, and reads nothing.
+            Route::Reload if self.door == Door::Draining => {
+                entry.stream.respond(routes::reloaded(Err("this node is about to end")));
+                entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
+                return;
             }
             Route::Reload => {
-                let deadline = ctx.now + ctx.config.limits.answer_timeout;
-                let origin = request.header("origin").map(str::to_owned);
-                entry.phase = Phase::Reloading { deadline, origin };
-                ctx.out.push(Output::Reload);
+                self.wishes += 1;
+                ctx.out.push(Output::Reload { wish: self.wishes });
+                Debtor::Reader(self.wishes)
             }
-        }
+        };
+        let deadline = ctx.now + ctx.config.limits.answer_timeout;
+        let origin = request.header("origin").map(str::to_owned);
+        entry.phase = Phase::Asked { by, deadline, origin };
     }
 
     /// What follows every change: bytes go out, the alarm is set, an ended connection ends.
@@ -436,7 +454,7 @@ impl Connections {
         let deadline = match &entry.phase {
             _ if entry.goodbye.is_some() => entry.goodbye,
             Phase::Http { idle } => Some(*idle),
-            Phase::Asked { deadline, .. } | Phase::Reloading { deadline, .. } => Some(*deadline),
+            Phase::Asked { deadline, .. } => Some(*deadline),
             Phase::Session(session) => session.next_timeout(),
         };
         self.timers.set(conn, deadline);

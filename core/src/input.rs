@@ -140,10 +140,16 @@ pub enum Command {
     /// Whoever is connected stays connected. Edges that are new are dialed, edges that are gone
     /// lose their streams.
     Reload(Arc<Config>),
-    /// Go on as before: what was read on [`Output::Reload`] is not fit to use, for this reason.
+    /// Settings were read again, as [`Output::Reload`] wished. Those who are waiting are told.
     ///
     /// [`Output::Reload`]: crate::Output::Reload
-    Keep(Arc<str>),
+    Reloaded {
+        /// The last wish that came before the reading began: a later one is for files as they may
+        /// have been since.
+        wish: u64,
+        /// Whether the new settings are in force on all shards, or why the old ones stay.
+        outcome: Result<(), Arc<str>>,
+    },
     /// The system's load: the share of all processors in use, 0 to 100. Shard 0 wants it every
     /// few seconds for its statistics.
     CpuLoad(u8),

@@ -43,12 +43,16 @@ pub enum Output {
         /// The socket's number.
         socket: SocketId,
     },
-    /// Read the node's settings, certificates and pages again, for an operator who is waiting:
-    /// tell every shard [`Command::Reload`], or [`Command::Keep`] if they are not fit to use.
+    /// Read the node's settings, certificates and pages again, for an operator who is waiting.
+    /// If they are fit to use, tell all shards [`Command::Reload`]; then tell this one, by
+    /// [`Command::Reloaded`], what came of it.
     ///
     /// [`Command::Reload`]: crate::Command::Reload
-    /// [`Command::Keep`]: crate::Command::Keep
-    Reload,
+    /// [`Command::Reloaded`]: crate::Command::Reloaded
+    Reload {
+        /// The wish's number: wishes of a shard count from 1.
+        wish: u64,
+    },
     /// Look up a host name; answer with `Resolved`, whatever happens.
     Resolve {
         /// The question's number.

@@ -272,7 +272,10 @@ impl Shard {
                     }
                 }
             }
-            Command::Keep(reason) => connections.answer_reloads(ctx, Err(&reason)),
+            Command::Reloaded { wish, outcome } => {
+                let outcome = outcome.as_ref().copied().map_err(|why| &**why);
+                connections.answer_reloads(ctx, wish, outcome);
+            }
             Command::Reload(config) => {
                 let ctx = &mut Ctx { now: *now, clock, config: &config, rng, out };
                 connections.reload(ctx);

@@ -152,15 +152,13 @@ impl Crowd {
             Asked::Connect { conn } if how == 9 => {
                 self.bare.input(0, Input::Closed { conn, cause: Hangup::Refused });
             }
-            Asked::Reload if how == 9 => {
-                for shard in 0..self.bare.shards() {
-                    let keep = Command::Keep("they are not fit to use".into());
-                    self.bare.input(shard, Input::Command(keep));
-                }
+            Asked::Reload { shard, wish } if how == 9 => {
+                let outcome = Err("they are not fit to use".into());
+                self.bare.input(shard, Input::Command(Command::Reloaded { wish, outcome }));
             }
             Asked::Post { .. }
             | Asked::Bind { .. }
-            | Asked::Reload
+            | Asked::Reload { .. }
             | Asked::Resolve { .. }
             | Asked::Connect { .. } => self.bare.grant(asked),
         }

@@ -18,7 +18,7 @@ impl Server {
     ///
     /// [`StartError`], in words that tell an operator what to change.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
-        let Bound { config, shards, events, reload } = plan.bind()?;
+        let Bound { config, shards, events, wishes } = plan.bind()?;
         let resolver = Resolver::start()?;
         let mut loops = Vec::with_capacity(shards.len());
         let mut mailboxes: Vec<Mailbox> = Vec::with_capacity(shards.len());
@@ -28,13 +28,13 @@ impl Server {
                 Arc::clone(&config),
                 resolver.clone(),
                 events.clone(),
-                Arc::clone(&reload),
+                wishes.clone(),
             )?;
             mailboxes.push(mailbox);
             loops.push(shard_loop);
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let mut running = Running::new(config, Arc::clone(&mailboxes), reload)?;
+        let mut running = Running::new(config, Arc::clone(&mailboxes), wishes)?;
         for shard_loop in loops {
             let mailboxes = Arc::clone(&mailboxes);
             running.spawn(shard_loop.id(), move || shard_loop.run(&mailboxes))?;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use mio::{Events, Poll, Token};
 
 use crate::mailbox;
 use crate::node::{
-    Inbox, Letter, Mailbox, MediaSockets, RunError, ShardStart, StartError, log_event,
+    Inbox, Letter, Mailbox, MediaSockets, RunError, ShardStart, StartError, Wishes, log_event,
 };
 use crate::resolver::Resolver;
 use crate::tcp::Tcp;
@@ -57,8 +56,7 @@ pub(crate) struct ShardLoop {
     more: bool,
     /// Whether the shard is drained, so that the loop ends with the last byte.
     drained: bool,
-    /// Set to have the settings read again.
-    reload: Arc<AtomicBool>,
+    wishes: Wishes,
 }
 
 impl ShardLoop {
@@ -68,7 +66,7 @@ impl ShardLoop {
         config: Arc<Config>,
         resolver: Resolver,
         events: Option<Sender<(ShardId, Event)>>,
-        reload: Arc<AtomicBool>,
+        wishes: Wishes,
     ) -> Result<(Self, Mailbox), StartError> {
         let failed = |source| StartError::System { what: "cannot watch a socket", source };
         let ShardStart { id, media, sockets, listeners, seed, epoch } = start;
@@ -96,7 +94,7 @@ impl ShardLoop {
             events,
             more: false,
             drained: false,
-            reload,
+            wishes,
         };
         Ok((shard_loop, mailbox))
     }
@@ -214,7 +212,7 @@ impl ShardLoop {
                 Output::Resolve { lookup, host } => {
                     self.resolver.resolve(lookup, host, &self.mailbox);
                 }
-                Output::Reload => self.reload.store(true, Ordering::Relaxed),
+                Output::Reload { wish } => self.wishes.wish(self.id, wish),
                 Output::Bind { socket } => {
                     let registry = self.poll.registry();
                     let opened = self.sockets.open();

@@ -24,6 +24,7 @@ mod mailbox;
 mod plan;
 mod reload;
 mod running;
+mod wishes;
 
 pub use bind::{Bound, MediaSocket, MediaSockets, ShardStart};
 pub use certificate::{fingerprint, self_signed};
@@ -36,3 +37,4 @@ pub use interfaces::Reach;
 pub use mailbox::{Full, Inbox, LETTERS_MAX, Letter, Mailbox, mailbox};
 pub use plan::Plan;
 pub use running::Running;
+pub use wishes::Wishes;

@@ -17,7 +17,7 @@ impl Server {
     ///
     /// [`StartError`], in words that tell an operator what to change.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
-        let Bound { config, shards, events, reload } = plan.bind()?;
+        let Bound { config, shards, events, wishes } = plan.bind()?;
         let mut loops = Vec::with_capacity(shards.len());
         let mut mailboxes: Vec<Mailbox> = Vec::with_capacity(shards.len());
         for shard in shards {
@@ -30,13 +30,13 @@ impl Server {
                 .map_err(|source| StartError::System { what: "cannot start tokio", source })?;
             let (shard_loop, mailbox) = {
                 let _inside = runtime.enter();
-                ShardLoop::new(shard, Arc::clone(&config), events.clone(), Arc::clone(&reload))?
+                ShardLoop::new(shard, Arc::clone(&config), events.clone(), wishes.clone())?
             };
             mailboxes.push(mailbox);
             loops.push((runtime, shard_loop));
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let mut running = Running::new(config, Arc::clone(&mailboxes), reload)?;
+        let mut running = Running::new(config, Arc::clone(&mailboxes), wishes)?;
         for (runtime, shard_loop) in loops {
             let mailboxes = Arc::clone(&mailboxes);
             running.spawn(shard_loop.id(), move || {

@@ -1,7 +1,6 @@
 //! One shard and its sockets: wait, tell the shard, do what it asks, wait again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use distributary_core::{Event, Input, Output, SendBuffer, Shard, ShardId, ShardM
 
 use crate::mailbox::{self, Bell};
 use crate::node::{
-    Inbox, Letter, Mailbox, MediaSockets, RunError, ShardStart, StartError, log_event,
+    Inbox, Letter, Mailbox, MediaSockets, RunError, ShardStart, StartError, Wishes, log_event,
 };
 use crate::resolver::Resolver;
 use crate::tcp::Tcp;
@@ -44,8 +43,7 @@ pub(crate) struct ShardLoop {
     more: bool,
     /// Whether the shard is drained, so that the loop ends with the last byte.
     drained: bool,
-    /// Set to have the settings read again.
-    reload: Arc<AtomicBool>,
+    wishes: Wishes,
 }
 
 impl ShardLoop {
@@ -54,7 +52,7 @@ impl ShardLoop {
         start: ShardStart,
         config: Arc<Config>,
         events: Option<Sender<(ShardId, Event)>>,
-        reload: Arc<AtomicBool>,
+        wishes: Wishes,
     ) -> Result<(Self, Mailbox), StartError> {
         let failed = |source| StartError::System { what: "cannot watch a socket", source };
         let ShardStart { id, media, sockets, listeners, seed, epoch } = start;
@@ -77,7 +75,7 @@ impl ShardLoop {
             events,
             more: false,
             drained: false,
-            reload,
+            wishes,
         };
         Ok((shard_loop, mailbox))
     }
@@ -187,7 +185,7 @@ impl ShardLoop {
                 Output::Connect { conn, addr } => self.tcp.dial(conn, addr),
                 Output::Close { conn, how } => self.tcp.close(conn, how, &mut self.shard, now),
                 Output::Resolve { lookup, host } => self.resolver.resolve(lookup, host),
-                Output::Reload => self.reload.store(true, Ordering::Relaxed),
+                Output::Reload { wish } => self.wishes.wish(self.id, wish),
                 Output::Bind { socket } => {
                     let opened = self.sockets.open().and_then(|opened| self.udp.add(opened));
                     let port = opened

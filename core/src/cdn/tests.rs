@@ -329,7 +329,7 @@ impl Site {
             Output::Event(event) => self.events.push(event),
             Output::Transmit(_)
             | Output::Bind { .. }
-            | Output::Reload
+            | Output::Reload { .. }
             | Output::Post { .. }
             | Output::Timeout(_) => panic!("not the node's: {output:?}"),
         }

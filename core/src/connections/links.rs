@@ -1,6 +1,6 @@
 //! Who may open a link to this node.
 
-use super::{Connections, FarEnd, Phase};
+use super::{Connections, Debtor, FarEnd, Phase};
 use crate::access::{bearer, of_upgrade};
 use crate::config::{Config, Secret};
 use crate::id::{ConnId, ShardId};
@@ -25,7 +25,7 @@ impl Connections {
             Ok(proof) => {
                 let Some(entry) = self.table.get_mut(&conn) else { return };
                 let deadline = ctx.now + ctx.config.limits.answer_timeout;
-                entry.phase = Phase::Asked { deadline, origin: None };
+                entry.phase = Phase::Asked { by: Debtor::Node, deadline, origin: None };
                 let word = ToNode::Presented { shard: self.shard, conn, proof };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
             }

@@ -34,8 +34,8 @@ struct Server {
     closed: Vec<(ConnId, Linger)>,
     events: Vec<Event>,
     posted: Vec<Message>,
-    /// How often it wanted its settings read again.
-    reloads: usize,
+    /// How often it wished its settings read again.
+    wishes: u64,
 }
 
 impl Server {
@@ -69,7 +69,7 @@ impl Server {
             closed: Vec::new(),
             events: Vec::new(),
             posted: Vec::new(),
-            reloads: 0,
+            wishes: 0,
         }
     }
 
@@ -86,7 +86,7 @@ impl Server {
                 | Output::Connect { .. }
                 | Output::Bind { .. }
                 | Output::Resolve { .. } => {}
-                Output::Reload => self.reloads += 1,
+                Output::Reload { wish } => self.wishes = wish,
             }
         }
     }

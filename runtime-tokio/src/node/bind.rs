@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +15,7 @@ use super::datagrams::Datagrams;
 use super::error::StartError;
 use super::interfaces::{candidates, interface_addresses};
 use super::plan::{Plan, crypto, random};
+use super::wishes::Wishes;
 
 /// Connections that may wait to be accepted, per listener; the kernel caps it at
 /// `net.core.somaxconn`.
@@ -38,8 +38,8 @@ pub struct Bound {
     pub shards: Vec<ShardStart>,
     /// Where the shards' events go besides the log.
     pub events: Option<Sender<(ShardId, Event)>>,
-    /// Set by a shard that wants the settings read again.
-    pub reload: Arc<AtomicBool>,
+    /// Where shards wish to have the settings read again.
+    pub wishes: Wishes,
 }
 
 /// What one shard gets.
@@ -171,7 +171,7 @@ impl Plan {
                 start.listeners.push((listening.service, socket));
             }
         }
-        Ok(Bound { config, shards: starts, events, reload: Arc::default() })
+        Ok(Bound { config, shards: starts, events, wishes: Wishes::new(shards) })
     }
 }
 

@@ -115,11 +115,7 @@ fn check(folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
 
 fn serve(start: Start, folder: &Path, overrides: &[(String, String)]) -> Result<(), Failure> {
     let signals = Interrupts::new()?;
-    let read = Folder::read(folder, overrides)?;
-    for warning in read.warnings() {
-        warn!("{}", warning.0);
-    }
-    let source = Source::new(folder, &read, overrides);
+    let (source, read) = Source::read(folder, overrides)?;
     let node = start(read.plan()?)?;
     say(&node.ready_line())?;
     signals.watch(vec![node], Some(source), None)
@@ -209,9 +205,8 @@ impl Interrupts {
 fn reload(source: &mut Option<Source>, node: &mut Running) {
     if let Some(source) = source {
         source.reload(node);
-    } else {
-        info!("there are no files to read again");
-        node.keep("there are no files to read");
+    } else if let Err(problem) = node.reload(|_| Err(StartError::NoFiles)) {
+        info!("the settings stay: {problem}");
     }
 }
 

@@ -13,6 +13,9 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The settings of a node that has none in files were to be read again.
+    #[error("there are no files to read")]
+    NoFiles,
     /// A file or folder that the settings name cannot be used.
     #[error("{path}: {problem}", path = path.display())]
     File {

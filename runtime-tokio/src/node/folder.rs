@@ -5,15 +5,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use distributary_core::Pages;
-use distributary_core::config::{Settings, SettingsFiles, TlsIdentity, Warning};
+use distributary_core::config::{Config, Settings, SettingsFiles, TlsIdentity, Warning};
 use tracing::warn;
 
 use super::certificate;
 use super::error::StartError;
 use super::plan::Plan;
 
-const PROPERTIES_FILE: &str = "flashphoner.properties";
-const BALANCING_FILE: &str = "loadbalancing.xml";
+pub(super) const PROPERTIES_FILE: &str = "flashphoner.properties";
+pub(super) const BALANCING_FILE: &str = "loadbalancing.xml";
 const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The pages are kept in memory, so a `client_dir` that is not one by mistake must end somewhere.
@@ -88,8 +88,19 @@ impl Folder {
     ///
     /// [`StartError`] if a file cannot be used or a certificate not be made.
     pub fn plan(self) -> Result<Plan, StartError> {
-        let tls = match self.certificate()? {
-            Some(own) => own,
+        self.plan_with(None)
+    }
+
+    /// The same for a node that runs: a certificate that it made itself stays as long as it does,
+    /// for others may know its fingerprint.
+    pub(super) fn plan_after(self, before: &Config) -> Result<Plan, StartError> {
+        let has_own = before.settings.tls_files.is_none();
+        self.plan_with(has_own.then(|| before.tls.clone()))
+    }
+
+    fn plan_with(self, made: Option<TlsIdentity>) -> Result<Plan, StartError> {
+        let tls = match self.certificate()?.or(made) {
+            Some(identity) => identity,
             None => certificate::keep(&self.path)?,
         };
         let pages = self.pages()?;

@@ -1,85 +1,171 @@
 //! New settings and certificates for a node that runs.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::folder::Folder;
+use super::error::StartError;
+use super::folder::{BALANCING_FILE, Folder, PROPERTIES_FILE};
 use super::running::Running;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Where a running node's settings come from, and when they were last like this.
+/// After how long files that were refused are read again although nobody wrote them: what was in
+/// their way may have been something else.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Where a running node's settings come from, and what the files were like when they were read.
 #[derive(Debug)]
 pub(super) struct Source {
     folder: PathBuf,
     overrides: Vec<(String, String)>,
-    /// The settings files and the certificate's, with the times they were written.
-    watched: Vec<(PathBuf, Option<SystemTime>)>,
+    /// The settings files and the certificate's, as they were read last.
+    read: Files,
+    /// The same as they were at the last look, if they had changed. Nobody writes them any more
+    /// once they are like that at the next one too.
+    settling: Option<Files>,
+    /// Whether the properties in force are any.
+    has_properties: bool,
+    /// When what was refused is due again.
+    retry: Option<Instant>,
     next_look: Instant,
 }
 
+/// Files with what tells one state of each from the next; `None`: it is not there.
+type Files = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// Times alone are not enough: they may come with a file that is copied, and those of two writes
+/// may be the same. The time of change also tells that its mode or owner did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
 impl Source {
-    pub(super) fn new(path: &Path, folder: &Folder, overrides: &[(String, String)]) -> Self {
-        Self {
+    /// Reads the folder for the first time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::read`].
+    pub(super) fn read(
+        path: &Path,
+        overrides: &[(String, String)],
+    ) -> Result<(Self, Folder), StartError> {
+        let settings = [PROPERTIES_FILE, BALANCING_FILE].map(|name| path.join(name));
+        let mut source = Self {
             folder: path.to_owned(),
             overrides: overrides.to_vec(),
-            watched: folder.files().into_iter().map(dated).collect(),
+            // Before they are read: what is written meanwhile is seen at the next look.
+            read: settings.into_iter().map(stamped).collect(),
+            settling: None,
+            has_properties: false,
+            retry: None,
             next_look: Instant::now() + LOOK_INTERVAL,
-        }
+        };
+        let folder = source.read_folder()?;
+        source.has_properties = !source.lacks_properties(&source.read);
+        Ok((source, folder))
     }
 
     /// Reads the folder again and hands the node what it says; a folder that cannot be used changes
     /// nothing.
     pub(super) fn reload(&mut self, node: &mut Running) {
-        // Before they are read: what is written meanwhile is seen at the next look.
-        for (file, written) in &mut self.watched {
-            *written = time(file);
-        }
-        let read = Folder::read(&self.folder, &self.overrides).and_then(|folder| {
-            for warning in folder.warnings() {
-                warn!("{}", warning.0);
-            }
-            let files = folder.files();
-            let reloaded = folder.plan().and_then(|plan| node.reload(plan));
-            reloaded.map(|()| files)
-        });
-        match read {
-            Ok(files) => {
-                self.watched.retain(|(file, _)| files.contains(file));
-                let is_new = |file: &PathBuf| self.watched.iter().all(|(known, _)| known != file);
-                let new: Vec<_> = files.into_iter().filter(is_new).map(dated).collect();
-                self.watched.extend(new);
+        self.settling = None;
+        self.read = self.stamps();
+        match node.reload(|before| self.read_folder()?.plan_after(before)) {
+            Ok(()) => {
+                self.retry = None;
+                self.has_properties = !self.lacks_properties(&self.read);
                 info!("the new settings are in force");
             }
             Err(problem) => {
+                self.retry = Some(Instant::now() + RETRY_INTERVAL);
                 error!("the new settings are refused, the old ones stay: {problem}");
-                node.keep(&problem.to_string());
             }
         }
     }
 
-    /// Reloads when a file changed. One that is half written fails once, not at every look.
+    /// Reloads once files have changed, and are not being written any more.
     pub(super) fn look(&mut self, node: &mut Running) {
         let now = Instant::now();
         if now < self.next_look {
             return;
         }
         self.next_look = now + LOOK_INTERVAL;
-        if self.watched.iter().any(|(file, written)| time(file) != *written) {
+        let seen = self.stamps();
+        if seen == self.read {
+            self.settling = None;
+            self.retry(node, now);
+        } else if self.settling.as_ref() != Some(&seen) {
+            if self.is_cut_short(&seen) {
+                error!(
+                    "{PROPERTIES_FILE} is empty, as a write that broke off leaves it: the old \
+                     settings stay, until it has lines, or SIGHUP says that none are meant"
+                );
+            }
+            self.settling = Some(seen);
+        } else if !self.is_cut_short(&seen) {
             info!("files changed, and are read again");
             self.reload(node);
         }
     }
+
+    /// Reads what was refused once more, and says nothing if it is as bad as it was.
+    fn retry(&mut self, node: &mut Running, now: Instant) {
+        if self.retry.is_none_or(|due| now < due) {
+            return;
+        }
+        self.retry = Some(now + RETRY_INTERVAL);
+        let is_fit = Folder::read(&self.folder, &self.overrides).and_then(|folder| folder.check());
+        if is_fit.is_ok() {
+            info!("files that were refused are fit to use now, and are read again");
+            self.reload(node);
+        }
+    }
+
+    /// Reads the folder, and takes note of files that the settings name only now.
+    fn read_folder(&mut self) -> Result<Folder, StartError> {
+        let folder = Folder::read(&self.folder, &self.overrides)?;
+        for warning in folder.warnings() {
+            warn!("{}", warning.0);
+        }
+        let before = std::mem::take(&mut self.read);
+        let known = |file: PathBuf| match before.get(&file) {
+            Some(stamp) => (file, *stamp),
+            None => stamped(file),
+        };
+        self.read = folder.files().into_iter().map(known).collect();
+        Ok(folder)
+    }
+
+    fn stamps(&self) -> Files {
+        self.read.keys().cloned().map(stamped).collect()
+    }
+
+    /// Whether the properties are gone. Without any, everybody may do everything.
+    fn is_cut_short(&self, files: &Files) -> bool {
+        self.has_properties && self.lacks_properties(files)
+    }
+
+    fn lacks_properties(&self, files: &Files) -> bool {
+        let stamp = files.get(&self.folder.join(PROPERTIES_FILE)).copied().flatten();
+        stamp.is_some_and(|stamp| stamp.bytes == 0)
+    }
 }
 
-fn dated(file: PathBuf) -> (PathBuf, Option<SystemTime>) {
-    let written = time(&file);
-    (file, written)
-}
-
-fn time(file: &Path) -> Option<SystemTime> {
-    std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+fn stamped(file: PathBuf) -> (PathBuf, Option<Stamp>) {
+    let stamp = std::fs::metadata(&file).ok().map(|metadata| Stamp {
+        file: (metadata.dev(), metadata.ino()),
+        bytes: metadata.len(),
+        written: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    });
+    (file, stamp)
 }

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,8 +16,10 @@ use super::bind::port_key;
 use super::certificate::fingerprint;
 use super::cpu;
 use super::error::{RunError, StartError};
+use super::interfaces::interface_addresses;
 use super::mailbox::{Letter, Mailbox};
 use super::plan::Plan;
+use super::wishes::Wishes;
 
 /// How long bytes that a shard left behind may take to be written, on top of the shard's own
 /// time to drain.
@@ -39,8 +40,9 @@ pub struct Running {
     ending: Sender<(ShardId, Result<(), RunError>)>,
     /// What the first shard that failed said.
     failure: Option<RunError>,
-    /// Set by a shard that wants the settings read again.
-    reload: Arc<AtomicBool>,
+    wishes: Wishes,
+    /// The newest wish of each shard that was granted or refused.
+    answered: Vec<u64>,
     /// Dropped to end the thread that reports the processors' load.
     _cpu: Option<Sender<()>>,
 }
@@ -54,7 +56,7 @@ impl Running {
     pub fn new(
         config: Arc<Config>,
         mailboxes: Arc<[Mailbox]>,
-        reload: Arc<AtomicBool>,
+        wishes: Wishes,
     ) -> Result<Self, StartError> {
         let (ending, ended) = channel();
         let fingerprint = fingerprint(&config.tls);
@@ -76,7 +78,8 @@ impl Running {
             ended,
             ending,
             failure: None,
-            reload,
+            answered: wishes.newest(),
+            wishes,
             _cpu: cpu,
         })
     }
@@ -150,17 +153,44 @@ impl Running {
         Some(self.failure.take().map_or(Ok(()), Err))
     }
 
-    /// Goes on with other settings, certificates and pages. Whoever is connected stays.
+    /// Goes on with the settings, certificates and pages that `read` makes of those that the node
+    /// has. Whoever is connected stays, and whoever asked for it is told what came of it.
     ///
     /// What the node is bound to stays as it is until the next start, with a warning if the plan
     /// has it otherwise.
     ///
     /// # Errors
     ///
-    /// [`StartError::Settings`] if the settings name this very node as its own edge; then nothing
-    /// changes.
-    pub fn reload(&mut self, plan: Plan) -> Result<(), StartError> {
-        plan.settings.check_self(&self.config.listening, &self.config.addresses)?;
+    /// What `read` ends with, and [`StartError::Settings`] if the settings name this very node as
+    /// its own edge; then nothing changes.
+    pub fn reload(
+        &mut self,
+        read: impl FnOnce(&Config) -> Result<Plan, StartError>,
+    ) -> Result<(), StartError> {
+        // Wishes that come while it reads are for what the files say then.
+        let wishes = self.wishes.newest();
+        let outcome = read(&self.config).and_then(|plan| self.go_on_with(plan));
+        // A second round of letters: before anybody hears that new settings are in force, every
+        // shard has them in its mailbox.
+        let told = outcome.as_ref().copied().map_err(|problem| problem.to_string().into());
+        for (mailbox, wish) in self.mailboxes.iter().zip(&wishes) {
+            let reloaded = Command::Reloaded { wish: *wish, outcome: told.clone() };
+            // A full mailbox has a reader that hangs, which is the end of the node anyway.
+            let _ = mailbox.post(Letter::Command(reloaded));
+        }
+        self.answered = wishes;
+        outcome
+    }
+
+    /// Whether a shard wishes to have the settings read again: [`Running::reload`] answers it.
+    pub fn is_to_reload(&self) -> bool {
+        self.wishes.newest() != self.answered
+    }
+
+    fn go_on_with(&mut self, plan: Plan) -> Result<(), StartError> {
+        let mut own = interface_addresses();
+        own.extend(&self.config.addresses);
+        plan.settings.check_self(&self.config.listening, &own)?;
         let before = &self.config.settings;
         for (what, same) in [
             ("ip", before.ip == plan.settings.ip),
@@ -185,16 +215,6 @@ impl Running {
         self.config = Arc::new(config);
         self.tell(&Command::Reload(Arc::clone(&self.config)));
         Ok(())
-    }
-
-    /// Tells those who had the settings read again why the old ones stay.
-    pub(super) fn keep(&self, reason: &str) {
-        self.tell(&Command::Keep(reason.into()));
-    }
-
-    /// Whether somebody has asked, since the last call, to have the settings read again.
-    pub(super) fn is_to_reload(&self) -> bool {
-        self.reload.swap(false, Ordering::Relaxed)
     }
 
     fn tell(&self, command: &Command) {

@@ -80,7 +80,12 @@ pub enum Asked {
         message: ShardMessage,
     },
     /// To read the settings again.
-    Reload,
+    Reload {
+        /// Who asks.
+        shard: usize,
+        /// The wish's number.
+        wish: u64,
+    },
     /// To open a socket.
     Bind {
         /// Who asks.
@@ -365,11 +370,13 @@ impl Bare {
                 let input = Input::Resolved { lookup, addrs: &addrs };
                 self.input_late(0, Duration::ZERO, input);
             }
-            Asked::Reload => {
+            Asked::Reload { shard, wish } => {
                 for shard in 0..self.slots.len() {
                     let command = Command::Reload(self.config.clone());
                     self.input_late(shard, Duration::ZERO, Input::Command(command));
                 }
+                let told = Command::Reloaded { wish, outcome: Ok(()) };
+                self.input_late(shard, Duration::ZERO, Input::Command(told));
             }
             Asked::Connect { conn } => self.dialed.push_back(conn),
         }
@@ -443,7 +450,7 @@ impl Bare {
                     self.asked.push_back(Asked::Post { from, to, message });
                 }
                 Output::Bind { socket } => self.asked.push_back(Asked::Bind { shard, socket }),
-                Output::Reload => self.asked.push_back(Asked::Reload),
+                Output::Reload { wish } => self.asked.push_back(Asked::Reload { shard, wish }),
                 Output::Resolve { lookup, host } => {
                     self.asked.push_back(Asked::Resolve { lookup, host });
                 }
@@ -484,7 +491,10 @@ impl Asked {
     fn lane(&self) -> Option<(ShardId, ShardId)> {
         match self {
             Self::Post { from, to, .. } => Some((*from, *to)),
-            Self::Bind { .. } | Self::Reload | Self::Resolve { .. } | Self::Connect { .. } => None,
+            Self::Bind { .. }
+            | Self::Reload { .. }
+            | Self::Resolve { .. }
+            | Self::Connect { .. } => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use distributary_core::{ConnId, Flow, Hangup, Input, Linger, Output};
+use distributary_core::{Command, ConnId, Flow, Hangup, Input, Linger, Output};
 use distributary_core::{ShardId, ShardMessage, SocketId};
 
 use super::tcp::{End, Item};
@@ -141,7 +141,11 @@ impl Sim {
                 Output::Connect { conn, addr } => self.dial_shard(node, shard, conn, addr),
                 Output::Close { conn, how } => self.close_shard(node, shard, conn, how),
                 Output::Bind { socket } => self.bind(node, shard, socket),
-                Output::Reload => self.reload(node),
+                Output::Reload { wish } => {
+                    self.reload(node);
+                    let outcome = Ok(());
+                    self.input(node, shard, Input::Command(Command::Reloaded { wish, outcome }));
+                }
                 Output::Resolve { lookup, host } => self.resolve(node, shard, lookup, &host),
                 Output::Post { to, message } => self.post_message(node, shard, to, message),
                 Output::Event(fact) => {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ShardMessage;
-use crate::message::ToConnection;
+use crate::message::{Door, ToConnection};
 use crate::stream::http::Response;
 
 fn status(response: &str) -> &str {
@@ -372,7 +372,7 @@ fn whoever_may_not_take_a_node_out_of_service_is_told_why() {
         }
         let shown = rest(&mut server, HERE, "GET /rest-api/cdn/show_node_state", "", "");
         assert_eq!(json(body(&shown))["state"], "ACTIVE");
-        assert_eq!(server.reloads, 0);
+        assert_eq!(server.wishes, 0);
     }
 }
 
@@ -381,16 +381,21 @@ fn whoever_has_settings_read_again_is_told_what_came_of_it() {
     let mut server = Server::new();
     let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     let asked = [server.connect(), server.connect()];
-    for (outcome, expected) in [
-        (Command::Reload(Arc::new(server.bench.config.clone())), ("200", "NEW")),
-        (Command::Keep("a.xml:3: not a number".into()), ("409", "")),
-    ] {
+    let told = |server: &mut Server, wish, outcome| {
+        server.hear(Input::Command(Command::Reloaded { wish, outcome }));
+        asked.map(|conn| String::from_utf8(server.written(conn)).unwrap())
+    };
+    for (outcome, expected) in
+        [(Ok(()), ("200", "NEW")), (Err("a.xml:3: not a number".into()), ("409", ""))]
+    {
+        let before = server.wishes;
         for conn in asked {
             assert_eq!(server.ask(conn, &request), "", "before anybody read them");
         }
-        server.hear(Input::Command(outcome));
-        for conn in asked {
-            let response = String::from_utf8(server.written(conn)).unwrap();
+        server.hear(Input::Command(Command::Reload(Arc::new(server.bench.config.clone()))));
+        assert_eq!(told(&mut server, before, outcome.clone()), ["", ""], "of what was read before");
+        let newest = server.wishes;
+        for response in told(&mut server, newest, outcome.clone()) {
             let told = json(body(&response));
             let settings = told["settings"].as_str().unwrap_or_default();
             assert_eq!((status(&response), settings), expected);
@@ -399,10 +404,40 @@ fn whoever_has_settings_read_again_is_told_what_came_of_it() {
             }
         }
     }
-    assert_eq!(server.reloads, 4);
+    assert_eq!(server.wishes, 4);
     // Not everybody who has them read again asked for it here.
-    server.hear(Input::Command(Command::Keep("x".into())));
-    assert!(asked.iter().all(|conn| server.written(*conn).is_empty()));
+    assert_eq!(told(&mut server, 4, Ok(())), ["", ""]);
+}
+
+#[test]
+fn whoever_asks_while_settings_are_read_is_told_of_the_next_reading() {
+    let mut server = Server::new();
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let [early, late] = [server.connect(), server.connect()];
+    server.ask(early, &request);
+    let wish = server.wishes;
+    server.ask(late, &request);
+    server.hear(Input::Command(Command::Reloaded { wish, outcome: Ok(()) }));
+    let statuses = |server: &mut Server| {
+        [early, late]
+            .map(|conn| status(&String::from_utf8(server.written(conn)).unwrap()).to_owned())
+    };
+    assert_eq!(statuses(&mut server), ["200", ""]);
+    let outcome = Err("x".into());
+    server.hear(Input::Command(Command::Reloaded { wish: wish + 1, outcome }));
+    assert_eq!(statuses(&mut server), ["", "409"]);
+}
+
+#[test]
+fn a_node_that_is_about_to_end_reads_no_settings() {
+    let mut server = Server::shard(ShardId(1), "", |_| {});
+    let conn = server.connect();
+    let message = ShardMessage(Message::Door(Door::Draining));
+    server.hear(Input::Message { from: ShardId::NODE, message });
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let response = server.ask(conn, &request);
+    assert_eq!(status(&response), "409", "{response}");
+    assert_eq!(server.wishes, 0);
 }
 
 #[test]
@@ -418,6 +453,6 @@ fn settings_that_nobody_reads_are_not_waited_for() {
     // What comes of it later is no answer to what is asked since.
     let stat = server.ask(conn, "GET /?action=stat HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(status(&stat), "200");
-    server.hear(Input::Command(Command::Keep("too late".into())));
+    server.hear(Input::Command(Command::Reloaded { wish: 1, outcome: Ok(()) }));
     assert_eq!(server.written(conn), b"");
 }
