@@ -60,6 +60,8 @@ pub(crate) struct Node {
     peers: BTreeMap<PeerId, PeerEntry>,
     /// Peers on each shard.
     placed: Vec<usize>,
+    /// Requests of each shard that were taken up since it was told last.
+    taken_up: Vec<u32>,
     links: Links,
     used_tokens: UsedTokens,
     balancer: Balancer,
@@ -70,6 +72,9 @@ pub(crate) struct Node {
     last_session: u64,
     load: load::Load,
 }
+
+/// So many requests of a shard are taken up before it is told.
+const REQUESTS_A_WORD: u32 = 64;
 
 /// One signaling connection.
 #[derive(Debug)]
@@ -136,6 +141,7 @@ impl Node {
             hooks: Hooks::new(ctx),
             peers: BTreeMap::new(),
             placed: vec![0; ctx.config.media.len()],
+            taken_up: vec![0; ctx.config.media.len()],
             links: Links::new(ctx),
             used_tokens: UsedTokens::default(),
             balancer: Balancer::new(ctx),
@@ -158,7 +164,10 @@ impl Node {
                 let word = ToConnection::Admit(taken.map(|()| proof.node));
                 ctx.out.post(shard, Message::Connection { conn, word });
             }
-            ToNode::Requested { session, request } => self.request(ctx, session, *request),
+            ToNode::Requested { session, request } => {
+                self.take_up(ctx, session.shard);
+                self.request(ctx, session, *request);
+            }
             ToNode::Gone { session } => self.forget_session(ctx, session),
             ToNode::Asked { shard, conn, question } => self.answer(ctx, shard, conn, &question),
             ToNode::Answered { peer, outcome } => {
@@ -232,6 +241,15 @@ impl Node {
         let entry = SessionEntry { ordinal, remote, link, app_key, token, media };
         self.sessions.insert(session, entry);
         self.mind_the_door(ctx);
+    }
+
+    /// Tells a shard now and then how many of its requests no longer wait.
+    fn take_up(&mut self, ctx: &mut Ctx<'_>, shard: ShardId) {
+        let Some(taken_up) = self.taken_up.get_mut(usize::from(shard.0)) else { return };
+        *taken_up += 1;
+        if *taken_up >= REQUESTS_A_WORD {
+            ctx.out.post(shard, Message::TookUp(std::mem::take(taken_up)));
+        }
     }
 
     fn request(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: Request) {

@@ -21,7 +21,7 @@ use crate::input::{Flow, Service};
 use crate::message::{Door, Message, ToConnection, ToNode};
 use crate::outbox::Ctx;
 use crate::output::{Event, Linger, Output};
-use crate::signal::{Session, SessionFault, Step, fail};
+use crate::signal::{Info, Session, SessionFault, Step, StreamEvent, fail, stream_event};
 use crate::stream::http::{Request, Response};
 use crate::stream::{Connection, Incoming, tls};
 use crate::timers::Timers;
@@ -29,7 +29,7 @@ use crate::token::LinkRefusal;
 
 use self::routes::{Route, route, shared};
 
-use addresses::{Addresses, Counted};
+use addresses::{Addresses, Budget, Counted};
 
 /// Close codes of RFC 6455, section 7.4.1.
 const NORMAL: u16 = 1000;
@@ -51,6 +51,8 @@ pub(crate) struct Connections {
     next_warning: Option<Instant>,
     /// How often settings were wished to be read again.
     wishes: u64,
+    /// Requests of sessions that the node did not take up yet, as far as it has said so.
+    waiting: u32,
 }
 
 struct Entry {
@@ -62,6 +64,8 @@ struct Entry {
     far: FarEnd,
     /// The token that a WebSocket opened with; `connection` takes it along.
     token: Option<Secret>,
+    /// What it may still say in its session for now.
+    words: Budget,
     /// Answers of the node that are still to come and that nobody waits for any more.
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
@@ -117,6 +121,7 @@ impl Connections {
             leaving: false,
             next_warning: None,
             wishes: 0,
+            waiting: 0,
         }
     }
 
@@ -179,7 +184,9 @@ impl Connections {
         };
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
         let (far, token) = (FarEnd::Anybody, None);
-        let entry = Entry { stream, flow, counted, phase, far, token, overdue: 0, goodbye: None };
+        let words = Budget::default();
+        let entry =
+            Entry { stream, flow, counted, phase, far, token, words, overdue: 0, goodbye: None };
         self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
@@ -217,6 +224,29 @@ impl Connections {
             }
         }
         self.after(ctx, conn);
+    }
+
+    /// Tells viewers what happened in their stream, each of whom knows it by another id. Those who
+    /// read slowly do without, as long as they have enough to read.
+    pub(crate) fn tell(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        event: &StreamEvent,
+        viewers: &[(ConnId, String)],
+    ) {
+        let room = ctx.config.limits.outgoing_bytes_max / 2;
+        for (conn, media_session) in viewers {
+            let Some(entry) = self.table.get(conn) else { continue };
+            if entry.stream.outgoing().len() <= room {
+                let text = stream_event(media_session, &event.kind, event.payload.as_ref());
+                self.handle(ctx, *conn, ToConnection::Say(text));
+            }
+        }
+    }
+
+    /// The node took up so many of the requests that waited for it.
+    pub(crate) fn took_up(&mut self, requests: u32) {
+        self.waiting = self.waiting.saturating_sub(requests);
     }
 
     /// Answers a request that somebody else had to be asked about.
@@ -347,6 +377,11 @@ impl Connections {
         let Some(entry) = self.table.get_mut(&conn) else { return };
         let Phase::Session(session) = &mut entry.phase else { return };
         let (keep_alive, limits) = (ctx.config.settings.keep_alive, &ctx.config.limits);
+        // An origin speaks for all who publish there.
+        let is_page = matches!(entry.far, FarEnd::Anybody | FarEnd::Stranger(_));
+        if is_page && !entry.words.take(ctx.now, limits.session_messages_per_second) {
+            return self.hang_up(ctx, conn, &SessionFault::TooFast);
+        }
         let token = ctx.rng.token(32);
         let id = SessionId { shard: self.shard, conn };
         let said = match session.handle(ctx.now, text, &token, keep_alive, limits) {
@@ -370,6 +405,9 @@ impl Connections {
                 ctx.out.post(ShardId::NODE, Message::Node(word));
                 entry.stream.send_text(&reply)
             }
+            Ok(Step::Request(_)) if self.waiting >= limits.requests_waiting_max => {
+                return self.send_away(ctx, conn, Info::Overloaded);
+            }
             Ok(Step::Request(request)) => {
                 let refusal = self.refuse_join(ctx, conn, &request);
                 match (refusal, self.table.get_mut(&conn)) {
@@ -378,6 +416,7 @@ impl Connections {
                     (None, _) => {
                         let word = ToNode::Requested { session: id, request: Box::new(request) };
                         ctx.out.post(ShardId::NODE, Message::Node(word));
+                        self.waiting += 1;
                         Ok(())
                     }
                 }

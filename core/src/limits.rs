@@ -23,6 +23,12 @@ pub struct Limits {
     pub outgoing_bytes_max: usize,
     /// Time between the upgrade and the `connection` message.
     pub session_timeout: Duration,
+    /// Messages that a page may send in a second, and five seconds' worth at once; more end the
+    /// session.
+    pub session_messages_per_second: u64,
+    /// Requests of a shard's sessions that the node has not taken up yet. Whoever sends one more
+    /// is sent away: the node is overloaded, and they must not pile up before it.
+    pub requests_waiting_max: u32,
     /// Streams published and played by one session, together.
     pub session_streams_max: usize,
     /// Bytes of a stream's name, of a media session's id, and of an application key.
@@ -158,6 +164,8 @@ impl Default for Limits {
             websocket_message_bytes_max: 256 * 1024,
             outgoing_bytes_max: 1024 * 1024,
             session_timeout: Duration::from_secs(10),
+            session_messages_per_second: 200,
+            requests_waiting_max: 4_096,
             session_streams_max: 64,
             name_bytes_max: 512,
             event_bytes_max: 16 * 1024,

@@ -5,12 +5,13 @@
 //! they are on one shard.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ConnId, PeerId, SessionId, ShardId, StreamId};
 use crate::media::{Formats, Packet, PeerFault, Shortage};
-use crate::signal::{Greeting, Request};
+use crate::signal::{Greeting, Request, StreamEvent};
 use crate::stream::http::Response;
 use crate::token::{LinkProof, LinkRefusal};
 
@@ -34,6 +35,14 @@ pub(crate) enum Message {
         word: ToConnection,
     },
     Media(ToMedia),
+    /// To the connections of a shard: something that happened in a stream, for those of its
+    /// viewers who are there, each with the id that the stream has for it.
+    Happened {
+        event: Arc<StreamEvent>,
+        to: Vec<(ConnId, String)>,
+    },
+    /// To the connections of a shard: the node took up so many more of their requests.
+    TookUp(u32),
     /// To the connections of a shard: whom to let in from now on.
     Door(Door),
     /// To a shard of a node that drains: its time is over.

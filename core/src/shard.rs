@@ -192,6 +192,8 @@ impl Shard {
             Message::Connection { conn, word } => connections.handle(ctx, conn, word),
             Message::Media(word) => media.handle(ctx, word),
             Message::Packets(packets) => media.handle_packets(ctx, &packets),
+            Message::Happened { event, to } => connections.tell(ctx, &event, &to),
+            Message::TookUp(requests) => connections.took_up(requests),
             Message::Door(door) => connections.mind(door),
             Message::Leave => self.leave(),
         }

@@ -15,8 +15,8 @@ mod tests;
 pub(crate) use info::Info;
 pub(crate) use request::{Greeting, LinkTag, Request, StreamRequest};
 pub(crate) use say::{
-    Status, available, connection, data_status, fail, inbound_video_rate, not_enough_bandwidth,
-    outbound_video_rate, ping, pong, publish_stream, remote_sdp, send_stream_event,
-    snapshot_failed, status, stream_event, un_publish_stream,
+    Status, StreamEvent, available, connection, data_status, fail, inbound_video_rate,
+    not_enough_bandwidth, outbound_video_rate, ping, pong, publish_stream, remote_sdp,
+    send_stream_event, snapshot_failed, status, stream_event, un_publish_stream,
 };
 pub(crate) use session::{Session, SessionFault, Step};

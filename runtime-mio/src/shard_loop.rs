@@ -170,6 +170,9 @@ impl ShardLoop {
                 }
             };
             self.shard.handle_input(now, input);
+            if now.elapsed() >= TURN_TIME_MAX {
+                break;
+            }
         }
         self.more = true;
         false

@@ -136,10 +136,10 @@ impl Link {
         self.is_up() && relay.is_some_and(|relay| matches!(relay.phase, RelayPhase::Up { .. }))
     }
 
-    /// Whether one more offer may be made to the edge now.
-    pub(super) fn has_room(&self, limits: &Limits) -> bool {
+    /// How many more offers may be made to the edge now.
+    pub(super) fn room(&self, limits: &Limits) -> usize {
         let offering = |relay: &&Relay| matches!(relay.phase, RelayPhase::Offering { .. });
-        self.relays.values().filter(offering).count() < limits.relays_offering_max
+        limits.relays_offering_max.saturating_sub(self.relays.values().filter(offering).count())
     }
 
     /// Says something that may be left out when the edge reads slowly.

@@ -1,6 +1,7 @@
 //! Publishing: who has a name, who may take it over, and what its end means to the viewers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -9,12 +10,12 @@ use super::admission::tell;
 use super::stream::{Publisher, Source, Stream};
 use super::{MediaSession, Node, PeerUse, Timer, reason, say, say_status};
 use crate::access::Act;
-use crate::id::{SessionId, StreamId};
+use crate::id::{ConnId, SessionId, ShardId, StreamId};
 use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
 use crate::outbox::Ctx;
 use crate::output::Event;
-use crate::signal::{self, Info, LinkTag, Status, StreamRequest};
+use crate::signal::{self, Info, LinkTag, Status, StreamEvent, StreamRequest};
 
 impl Node {
     pub(super) fn publish(
@@ -359,14 +360,18 @@ impl Node {
             return;
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        match kind {
-            "audioMuted" => stream.audio_muted = true,
-            "audioUnmuted" => stream.audio_muted = false,
-            "videoMuted" => stream.video_muted = true,
-            "videoUnmuted" => stream.video_muted = false,
-            "data" if payload.is_some() => {}
+        let before = match kind {
+            "audioMuted" => std::mem::replace(&mut stream.audio_muted, true),
+            "audioUnmuted" => !std::mem::replace(&mut stream.audio_muted, false),
+            "videoMuted" => std::mem::replace(&mut stream.video_muted, true),
+            "videoUnmuted" => !std::mem::replace(&mut stream.video_muted, false),
+            "data" if payload.is_some() => false,
             // The other types are a server's to send, not a publisher's.
             _ => return,
+        };
+        // What viewers know already is no news.
+        if before {
+            return;
         }
         self.pass_on(ctx, id, kind, payload);
     }
@@ -383,11 +388,16 @@ impl Node {
 
     fn pass_on(&mut self, ctx: &mut Ctx<'_>, id: StreamId, kind: &str, payload: Option<&Value>) {
         let Some(stream) = self.streams.get(&id) else { return };
-        for play in &stream.viewers {
-            if let Some(play) = self.plays.get(play) {
-                let event = signal::stream_event(&play.media_session, kind, payload);
-                say(ctx, play.session, event);
-            }
+        let mut viewers: BTreeMap<ShardId, Vec<(ConnId, String)>> = BTreeMap::new();
+        for play in stream.viewers.iter().filter_map(|play| self.plays.get(play)) {
+            let of_shard = viewers.entry(play.session.shard).or_default();
+            of_shard.push((play.session.conn, play.media_session.clone()));
+        }
+        let event = Arc::new(StreamEvent { kind: kind.to_owned(), payload: payload.cloned() });
+        // One word to a shard, however many of them there are.
+        for (shard, to) in viewers {
+            let event = Arc::clone(&event);
+            ctx.out.post(shard, Message::Happened { event, to });
         }
         self.relay_event(ctx, id, kind, payload);
     }

@@ -155,13 +155,11 @@ impl Node {
             RelayPhase::Retry { at } => (ctx.now >= at).then_some((*stream, true)),
             RelayPhase::Up { .. } => None,
         });
-        for (stream, retry) in due.collect::<Vec<_>>() {
-            if retry {
-                self.start_relay(ctx, node, stream);
-            } else {
-                self.relay_failed(ctx, node, stream, "the edge did not answer in time");
-            }
+        let (again, late): (Vec<_>, Vec<_>) = due.partition(|(_, retry)| *retry);
+        for (stream, _) in late {
+            self.relay_failed(ctx, node, stream, "the edge did not answer in time");
         }
+        self.start_relays(ctx, node, again.into_iter().map(|(stream, _)| stream));
     }
 
     /// An error takes the link down, and its relays with it.
@@ -182,9 +180,8 @@ impl Node {
             News::Up => {
                 self.take_back_ended(ctx, node);
                 let pushed = self.streams.iter().filter(|(_, stream)| stream.is_pushed());
-                for stream in pushed.map(|(id, _)| *id).collect::<Vec<_>>() {
-                    self.start_relay(ctx, node, stream);
-                }
+                let pushed: Vec<StreamId> = pushed.map(|(id, _)| *id).collect();
+                self.start_relays(ctx, node, pushed);
             }
             News::Answer { media_session, sdp } => {
                 self.relay_answered(ctx, node, &media_session, sdp);
@@ -229,13 +226,33 @@ impl Node {
         for node in self.links.nodes() {
             let link = self.links.links.get(&node);
             if link.is_some_and(|link| !link.relays.contains_key(&stream)) {
-                self.start_relay(ctx, node, stream);
+                self.start_relays(ctx, node, [stream]);
             }
         }
     }
 
-    /// Begins to push a stream to an edge, anew if it failed before.
-    fn start_relay(&mut self, ctx: &mut Ctx<'_>, node: u32, stream: StreamId) {
+    /// Begins to push streams to an edge, anew those that failed before.
+    fn start_relays(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        node: u32,
+        streams: impl IntoIterator<Item = StreamId>,
+    ) {
+        let Some(link) = self.links.links.get(&node) else { return };
+        // Counted once: there may be thousands of them.
+        let mut room = link.room(&ctx.config.limits);
+        for stream in streams {
+            self.start_relay(ctx, node, stream, &mut room);
+        }
+    }
+
+    fn start_relay(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        node: u32,
+        stream: StreamId,
+        room: &mut usize,
+    ) {
         let pushed = self.streams.get(&stream).filter(|stream| stream.is_pushed());
         let formats = pushed.map(|stream| (stream.home, stream.formats));
         let Some(link) = self.links.links.get_mut(&node).filter(|link| link.is_up()) else {
@@ -247,11 +264,12 @@ impl Node {
         };
         let limits = &ctx.config.limits;
         let (media_session, now) = (ctx.rng.uuid(), ctx.now);
-        if !link.has_room(limits) {
+        if *room == 0 {
             let phase = RelayPhase::Retry { at: now + limits.relay_retry_interval };
             link.relays.insert(stream, Relay { media_session, phase });
             return;
         }
+        *room -= 1;
         let deadline = now + limits.relay_answer_timeout;
         let (peer, shard) = self.place(ctx, PeerUse::Relay { node, stream }, None);
         let Some(link) = self.links.links.get_mut(&node) else { return };

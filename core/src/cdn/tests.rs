@@ -300,6 +300,14 @@ impl Site {
             Message::Connection { word: ToConnection::Admit(outcome), .. } => {
                 self.admitted.push(outcome);
             }
+            Message::Happened { event, to } => {
+                for (conn, id) in to {
+                    let session = SessionId { shard: ShardId::NODE, conn };
+                    let text = signal::stream_event(&id, &event.kind, event.payload.as_ref());
+                    self.told.push((session, serde_json::from_str(&text).unwrap()));
+                }
+            }
+            Message::TookUp(_) => {}
             Message::Media(word) => self.media.push(word),
             Message::Door(door) => self.doors.push(door),
             Message::Leave => self.left = true,

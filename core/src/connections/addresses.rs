@@ -39,11 +39,11 @@ struct Account {
 
 /// The generic cell rate algorithm (ITU-T I.371): until when what was taken is paid for.
 #[derive(Clone, Copy, Default, Debug)]
-struct Budget(Option<Instant>);
+pub(super) struct Budget(Option<Instant>);
 
 impl Budget {
     /// Takes one, and tells whether it was there.
-    fn take(&mut self, now: Instant, per_second: u64) -> bool {
+    pub(super) fn take(&mut self, now: Instant, per_second: u64) -> bool {
         let interval = Duration::from_nanos(1_000_000_000 / per_second.max(1));
         let paid = self.0.map_or(now, |paid| paid.max(now)) + interval;
         let is_there = paid <= now + BURST;

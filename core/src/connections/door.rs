@@ -38,14 +38,20 @@ impl Connections {
 
     /// Ends a dialogue that came when nobody is to come. It has not begun for the node.
     pub(super) fn show_out(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.drain_timeout };
         let info = match self.door {
             Door::Full => Info::Full,
             Door::Passive => Info::Passive,
             Door::Open | Door::Draining => Info::ShuttingDown,
         };
+        self.send_away(ctx, conn, info);
+    }
+
+    /// Ends a dialogue for a reason that may be gone in a while.
+    pub(super) fn send_away(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, info: Info) {
         self.refuse(ctx, conn, info.text());
         let Some(entry) = self.table.get_mut(&conn) else { return };
-        entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.drain_timeout };
         // Whoever reads too slowly for this learns it from the close frame, or not at all.
         let _ = entry.stream.send_text(&fail("", info.text()));
         entry.stream.close(TRY_AGAIN_LATER, info.text());

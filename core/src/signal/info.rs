@@ -25,6 +25,8 @@ pub(crate) enum Info {
     TooManyStreams,
     /// The address asks for too many streams in too short a time.
     TooFast,
+    /// The node has not kept up with what it was asked for before.
+    Overloaded,
     /// The node is at a limit that its operator set.
     Full,
     /// The operator has taken the node out of service.
@@ -72,6 +74,7 @@ impl Info {
             Self::ProviderUnsupported => "Only WebRTC is offered by this server",
             Self::PullUnsupported => "Failed to get agent storage",
             Self::TooFast => "Too many requests from this address, try again in a moment",
+            Self::Overloaded => "This server is overloaded, try again in a moment",
             Self::Full => "This server is full, try another one or try again later",
             Self::Passive => "This server is out of service, try another one",
             Self::ShuttingDown => "This server is shutting down",

@@ -75,6 +75,13 @@ pub(crate) fn status(status: Status<'_>) -> String {
     message("notifyStreamStatusEvent", json!([data]))
 }
 
+/// Something that happened in a stream.
+#[derive(Debug)]
+pub(crate) struct StreamEvent {
+    pub(crate) kind: String,
+    pub(crate) payload: Option<Value>,
+}
+
 /// Something that happened in a stream, for one of its viewers.
 pub(crate) fn stream_event(media_session: &str, kind: &str, payload: Option<&Value>) -> String {
     let mut data = json!({ "mediaSessionId": media_session, "type": kind });

@@ -49,6 +49,8 @@ pub(crate) enum SessionFault {
     Silent,
     #[error("pings stay unanswered")]
     Dead,
+    #[error("messages come too fast")]
+    TooFast,
 }
 
 impl SessionFault {
@@ -60,6 +62,7 @@ impl SessionFault {
             Self::Malformed => "not a JSON message",
             Self::Silent => "no connection message came in time",
             Self::Dead => "pings stay unanswered",
+            Self::TooFast => "messages come too fast",
         }
     }
 }

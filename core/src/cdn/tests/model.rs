@@ -218,8 +218,9 @@ impl Model {
     pub(super) fn mute(&mut self, key: Key, on: bool) {
         let Some(open) = self.open.get(&key).filter(|open| open.publishes) else { return };
         let name = open.name;
-        if let Some(stream) = self.streams.get_mut(name) {
-            stream.audio_muted = on;
+        let Some(stream) = self.streams.get_mut(name) else { return };
+        if std::mem::replace(&mut stream.audio_muted, on) == on {
+            return;
         }
         self.tell_viewers(name, if on { "audioMuted" } else { "audioUnmuted" });
     }

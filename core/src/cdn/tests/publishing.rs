@@ -415,6 +415,8 @@ fn events_of_a_publisher_reach_its_viewers_and_late_ones_learn_the_state() {
         let told = site.told(viewer);
         assert_eq!(told[0]["message"], "notifyStreamEvent");
         assert_eq!(told[0]["data"], json!([{ "mediaSessionId": "Q", "type": kind }]));
+        site.ask(page, event(kind, None));
+        assert_eq!(site.told(viewer), [] as [Value; 0], "that is no news");
     }
     site.ask(page, event("data", Some(json!({ "count": 23 }))));
     assert_eq!(site.told(viewer)[0]["data"][0]["payload"], json!({ "count": 23 }));

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::TlsIdentity;
-use crate::message::ToNode;
+use crate::message::{ShardMessage, ToNode};
+use crate::signal::StreamEvent;
 
 #[test]
 fn a_session_begins_with_connection_and_one_answer() {
@@ -98,6 +99,88 @@ fn a_slow_reader_is_given_up() {
     }
     assert_eq!(server.is_closed(conn), Some(Linger::Abort));
     assert_eq!(server.refusals().len(), 1);
+}
+
+#[test]
+fn a_page_that_says_too_much_at_once_is_sent_away_and_a_link_is_not() {
+    let limits = Limits { session_messages_per_second: 2, ..Limits::default() };
+    let mut server = Server::bounded(limits);
+    let ping = r#"{"message":"ping","data":[null]}"#;
+    let page = server.page();
+    // Ten at once, of which `connection` was one, and then two each second.
+    for _ in 0..9 {
+        assert_eq!(server.say(page, ping).len(), 1);
+    }
+    server.wait(SECOND);
+    for _ in 0..2 {
+        assert_eq!(server.say(page, ping).len(), 1);
+    }
+    let told = server.say(page, ping);
+    assert!(told.last().unwrap().starts_with("1008 messages come too fast"), "{told:?}");
+    assert_eq!(server.refusals(), ["messages come too fast"]);
+
+    let link = server.upgrade();
+    server.say(link, &crate::signal::connection("origin"));
+    for _ in 0..100 {
+        assert_eq!(server.say(link, ping).len(), 1);
+    }
+}
+
+#[test]
+fn requests_do_not_pile_up_before_a_node_that_is_slow() {
+    let limits = Limits { requests_waiting_max: 3, ..Limits::default() };
+    let mut server = Server::shard(ShardId(1), "", |config| config.limits = limits);
+    let ask = r#"{"message":"unPublishStream","data":[{"mediaSessionId":"P","name":"x"}]}"#;
+    let ask_once = |server: &mut Server| {
+        let page = server.page();
+        server.say(page, ask)
+    };
+    for _ in 0..3 {
+        assert_eq!(ask_once(&mut server), [""; 0]);
+    }
+    let told = ask_once(&mut server);
+    let goodbye = "1013 This server is overloaded, try again in a moment";
+    assert_eq!(told.last().map(String::as_str), Some(goodbye));
+    let message = ShardMessage(Message::TookUp(2));
+    server.hear(Input::Message { from: ShardId::NODE, message });
+    for _ in 0..2 {
+        assert_eq!(ask_once(&mut server), [""; 0]);
+    }
+    assert_eq!(ask_once(&mut server).len(), 2);
+    let asked = |message: &&Message| matches!(message, Message::Node(ToNode::Requested { .. }));
+    assert_eq!(server.posted.iter().filter(asked).count(), 5);
+}
+
+#[test]
+fn a_node_says_what_it_took_up() {
+    let mut server = Server::new();
+    let ask = r#"{"message":"unPublishStream","data":[{"mediaSessionId":"P","name":"x"}]}"#;
+    let limits = Limits { requests_waiting_max: 64, ..Limits::default() };
+    server.hear(Input::Command(Command::Reload(Arc::new(Config {
+        limits,
+        ..server.bench.config.clone()
+    }))));
+    let page = server.page();
+    for _ in 0..500 {
+        assert_eq!(server.say(page, ask), [""; 0]);
+    }
+}
+
+#[test]
+fn whoever_reads_slowly_does_without_events_of_the_stream() {
+    let limits = Limits { outgoing_bytes_max: 2_000, ..Limits::default() };
+    let mut server = Server::shard(ShardId(1), "", |config| config.limits = limits);
+    let (slow, quick) = (server.page(), server.page());
+    let payload = Some(Value::from("x".repeat(300)));
+    for _ in 0..20 {
+        let event = Arc::new(StreamEvent { kind: "data".to_owned(), payload: payload.clone() });
+        let to = [slow, quick].map(|conn| (conn, "Q".to_owned())).to_vec();
+        let message = ShardMessage(Message::Happened { event, to });
+        server.hear(Input::Message { from: ShardId::NODE, message });
+        assert_eq!(server.told(quick).len(), 1);
+    }
+    assert_eq!(server.is_closed(slow), None);
+    assert_eq!(server.told(slow).len(), 3, "as many as half of the bound takes");
 }
 
 #[test]

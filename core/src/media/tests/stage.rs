@@ -290,6 +290,8 @@ impl Stage {
                 | Message::Media(_)
                 | Message::Packets(_)
                 | Message::Connection { .. }
+                | Message::Happened { .. }
+                | Message::TookUp(_)
                 | Message::Door(_)
                 | Message::Leave => {}
             }
