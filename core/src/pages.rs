@@ -33,6 +33,17 @@ const BUILT_IN: &[(&str, &[u8])] = web_files![
     "client2/page.js",
 ];
 
+/// What the built-in pages may load, and who may show them in a frame (Content Security Policy
+/// Level 3): they load only what comes with them, and speak to whatever server they are told to.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src * ws: wss:; frame-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'self'";
+/// The same for the one that is made to be shown in a frame of any page.
+const POLICY_OF_EMBEDDED: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src * ws: wss:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors *";
+const EMBEDDED: &str = "client2/examples/demo/streaming/embed_player/player.html";
+
 /// Scripts of the stock client's package that are under another licence than the rest of it, for
 /// use with the vendor's own server only. Only its player for media over WebSocket wants them.
 const NEVER_SERVED: [&str; 2] = ["WSReceiver2.js", "video-worker2.js"];
@@ -55,6 +66,9 @@ pub struct Page {
     pub content_type: &'static str,
     /// Its `ETag`, quotes included (RFC 9110, section 8.8.3).
     pub etag: String,
+    /// Its `Content-Security-Policy`, if it has one. Pages of an operator's own may say in a
+    /// `<meta>` what they load; nobody else can know.
+    pub policy: Option<&'static str>,
     /// Its bytes.
     pub body: Arc<[u8]>,
 }
@@ -62,7 +76,12 @@ pub struct Page {
 impl Pages {
     /// The pages that come with the server.
     pub fn built_in() -> Self {
-        Self::from_files(BUILT_IN.iter().map(|(path, body)| ((*path).to_owned(), body.to_vec())))
+        let files = BUILT_IN.iter().map(|(path, body)| ((*path).to_owned(), body.to_vec()));
+        let policy = |path: &str| match path {
+            EMBEDDED => Some(POLICY_OF_EMBEDDED),
+            path => path.ends_with(".html").then_some(POLICY),
+        };
+        Self::with_policy(files, policy)
     }
 
     /// Pages from files: the path that each is served at, without a leading slash, and its bytes.
@@ -72,6 +91,13 @@ impl Pages {
     /// `WSReceiver2.js` and `video-worker2.js`, are left out wherever they are, because their
     /// licence allows them only with the vendor's own server.
     pub fn from_files(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        Self::with_policy(files, |_| None)
+    }
+
+    fn with_policy(
+        files: impl IntoIterator<Item = (String, Vec<u8>)>,
+        policy: impl Fn(&str) -> Option<&'static str>,
+    ) -> Self {
         let files = files
             .into_iter()
             .filter(|(path, _)| {
@@ -81,6 +107,7 @@ impl Pages {
                 let page = Page {
                     content_type: content_type_of(&path),
                     etag: etag_of(&body),
+                    policy: policy(&path),
                     body: body.into(),
                 };
                 (path, page)
@@ -207,6 +234,22 @@ mod tests {
         // FIPS 180-4's example of SHA-256, cut to 16 bytes.
         assert_eq!(etag("a"), "\"ba7816bf8f01cfea414140de5dae2223\"");
         assert_ne!(etag("a"), etag("b"));
+    }
+
+    #[test]
+    fn every_built_in_page_has_a_policy_and_asks_for_nothing_that_it_forbids() {
+        let pages = Pages::built_in();
+        for (path, page) in pages.files.iter().filter(|(path, _)| path.ends_with(".html")) {
+            let policy = page.policy.unwrap();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}");
+            let may_frame = if path == EMBEDDED { "*" } else { "'self'" };
+            assert!(policy.ends_with(&format!("frame-ancestors {may_frame}")), "{path}");
+            let text = std::str::from_utf8(&page.body).unwrap();
+            for forbidden in ["<style", "style=", "<script>", " onclick=", "javascript:", "http"] {
+                assert!(!text.contains(forbidden), "{path} has {forbidden}");
+            }
+        }
+        assert!(pages.files.values().filter(|page| page.policy.is_some()).count() >= 4);
     }
 
     #[test]

@@ -171,6 +171,23 @@ fn pages_that_may_not_connect_may_not_read_either() {
 }
 
 #[test]
+fn pages_say_what_they_may_load_and_who_may_frame_them() {
+    let mut server = Server::with("", |config| config.pages = Pages::built_in());
+    let player = "/client2/examples/demo/streaming/embed_player/player.html";
+    for (path, may_frame) in [("/client2/", "'self'"), (player, "*")] {
+        let response = server.get(path);
+        assert_eq!(status(&response), "200", "{path}");
+        let policy = header(&response, "content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(policy.ends_with(&format!("frame-ancestors {may_frame}")), "{policy}");
+        assert_eq!(header(&response, "referrer-policy"), Some("no-referrer"));
+        assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
+    }
+    let own = Server::new().get("/client2/");
+    assert_eq!(header(&own, "content-security-policy"), None, "an operator's pages are its own");
+}
+
+#[test]
 fn requests_sent_ahead_are_answered_in_turn() {
     let mut server = Server::new();
     let conn = server.connect();

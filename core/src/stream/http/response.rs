@@ -76,7 +76,15 @@ impl Response {
         } else {
             Self::ok(page.content_type, Arc::clone(&page.body))
         };
-        response.with_header("ETag", &page.etag).with_header("Cache-Control", "no-cache")
+        let response = response
+            .with_header("ETag", &page.etag)
+            .with_header("Cache-Control", "no-cache")
+            // An address may have a token in it.
+            .with_header("Referrer-Policy", "no-referrer");
+        match page.policy {
+            Some(policy) => response.with_header("Content-Security-Policy", policy),
+            None => response,
+        }
     }
 
     #[cfg(test)]
