@@ -219,7 +219,7 @@ impl Node {
     /// Takes over the settings of `ctx`, which have changed.
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) {
         self.reload_links(ctx);
-        self.balancer.reload(ctx);
+        self.balancer.reload(ctx, &self.links.leaving());
         for verdict in self.hooks.reload(ctx) {
             self.heard_backend(ctx, Some(verdict));
         }
@@ -424,6 +424,7 @@ impl Node {
     pub(crate) fn handle_received(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, bytes: &[u8]) {
         self.link_received(ctx, conn, bytes);
         self.balancer.received(ctx, conn, bytes);
+        self.give_up_deserted(ctx);
         let verdict = self.hooks.received(ctx, conn, bytes);
         self.heard_backend(ctx, verdict);
     }
@@ -431,6 +432,7 @@ impl Node {
     pub(crate) fn handle_closed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, cause: Hangup) {
         self.link_closed(ctx, conn, cause);
         self.balancer.closed(ctx, conn, cause);
+        self.give_up_deserted(ctx);
         let verdict = self.hooks.closed(ctx, conn, cause);
         self.heard_backend(ctx, verdict);
     }

@@ -62,8 +62,8 @@ impl Balancer {
     }
 
     /// Takes over the settings of `ctx`, which have changed; what is known of an edge that stays is
-    /// kept.
-    pub(super) fn reload(&mut self, ctx: &mut Ctx<'_>) {
+    /// kept, and those that are leaving are asked how many viewers they still have.
+    pub(super) fn reload(&mut self, ctx: &mut Ctx<'_>, leaving: &[u32]) {
         let Self { mode, randomize, edges, numbers: _, turn: _ } = Self::new(ctx);
         for edge in &mut self.edges {
             edge.dialer.stop(ctx, Linger::Abort);
@@ -74,7 +74,24 @@ impl Balancer {
                 (edge.load, edge.sent) = (old.load, old.sent);
             }
         }
+        let leave = before.into_iter().filter(|edge| leaving.contains(&edge.node.id));
+        // Somebody may have come since the last poll.
+        self.edges.extend(leave.map(|edge| Edge { load: None, next: ctx.now, ..edge }));
         (self.mode, self.randomize) = (mode, randomize);
+    }
+
+    /// Forgets an edge that is gone.
+    pub(super) fn forget(&mut self, ctx: &mut Ctx<'_>, node: u32) {
+        for edge in self.edges.iter_mut().filter(|edge| edge.node.id == node) {
+            edge.dialer.stop(ctx, Linger::Abort);
+        }
+        self.edges.retain(|edge| edge.node.id != node);
+    }
+
+    /// Whether an edge says that nobody plays there.
+    pub(super) fn is_deserted(&self, node: u32) -> bool {
+        let edge = self.edges.iter().find(|edge| edge.node.id == node);
+        edge.and_then(|edge| edge.load).is_some_and(|load| load.calls == 0)
     }
 
     /// Picks an edge that is up and, if a stream is named, has it. `None`: there is none.
@@ -86,6 +103,7 @@ impl Balancer {
     ) -> Option<&EdgeNode> {
         let fit = |edge: &Edge| {
             let link = links.get(edge.node.id).filter(|link| link.is_up());
+            let link = link.filter(|link| link.leaving.is_none());
             let carries = |stream| link.is_some_and(|link| link.carries(stream));
             let has_it = stream.is_none_or(|stream| stream.is_some_and(carries));
             edge.load.is_some_and(|load| load.accepting) && link.is_some() && has_it

@@ -26,6 +26,9 @@ pub(super) struct Link {
     reported: Reported,
     /// Whether the edge said in the dialogue that it does not take the link.
     refused: bool,
+    /// Until when it stays at most, if the file does not name the edge any more: its viewers have
+    /// so long to leave.
+    pub(super) leaving: Option<Instant>,
     pub(super) relays: BTreeMap<StreamId, Relay>,
     /// Names that the edge may still have from before the link broke.
     pub(super) left_behind: BTreeSet<String>,
@@ -113,6 +116,7 @@ impl Link {
             backoff: ctx.config.limits.link_backoff_min,
             reported: Reported::Nothing,
             refused: false,
+            leaving: None,
             relays: BTreeMap::new(),
             left_behind: BTreeSet::new(),
             settings: node.clone(),
@@ -169,7 +173,7 @@ impl Link {
             RelayPhase::Retry { at } => Some(at),
             RelayPhase::Up { .. } => None,
         });
-        relays.chain([own]).min()
+        relays.chain([own]).chain(self.leaving).min()
     }
 
     /// Dials, pings or gives up, whichever is due; an error is why the link is down now.

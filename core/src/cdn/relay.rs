@@ -67,6 +67,12 @@ impl Links {
         self.links.keys().copied().collect()
     }
 
+    /// The edges that the file does not name any more.
+    pub(super) fn leaving(&self) -> Vec<u32> {
+        let leaving = self.links.values().filter(|link| link.leaving.is_some());
+        leaving.map(|link| link.node).collect()
+    }
+
     fn on(&self, conn: ConnId) -> Option<u32> {
         self.links.values().find(|link| link.dialer.is_on(conn)).map(|link| link.node)
     }
@@ -74,9 +80,11 @@ impl Links {
 
 impl Node {
     /// Takes over what `loadbalancing.xml` says now: edges that are new are dialed, edges that are
-    /// gone are told that their streams end, the others notice nothing.
+    /// gone get nothing new and lose what they have once nobody plays there, the others notice
+    /// nothing.
     pub(super) fn reload_links(&mut self, ctx: &mut Ctx<'_>) {
         let mut wanted = Links::new(ctx).links;
+        let patience = ctx.config.settings.capacity.drain_wait;
         for node in self.links.nodes() {
             let Some(link) = self.links.links.get_mut(&node) else { continue };
             if wanted.get(&node).is_some_and(|new| new.leads_where(link)) {
@@ -84,19 +92,42 @@ impl Node {
                 if let Some(new) = wanted.remove(&node) {
                     link.dialer.aim(new.dialer);
                 }
-                continue;
-            }
-            for stream in link.relays.keys().copied().collect::<Vec<_>>() {
-                self.stop_relay(ctx, node, stream);
-            }
-            if let Some(mut link) = self.links.links.remove(&node) {
-                link.dialer.hang_up(ctx);
-                if !link.dialer.outgoing().is_empty() {
-                    self.links.closing.push(link.dialer);
+                if link.leaving.take().is_some() {
+                    self.push_all(ctx, node);
                 }
+            } else if link.is_up() && !patience.is_zero() && !wanted.contains_key(&node) {
+                link.leaving.get_or_insert(ctx.now + patience);
+            } else {
+                self.give_up(ctx, node);
             }
         }
         self.links.links.append(&mut wanted);
+    }
+
+    /// Gives edges up that are leaving and have no viewer left.
+    pub(super) fn give_up_deserted(&mut self, ctx: &mut Ctx<'_>) {
+        for node in self.links.leaving() {
+            if self.balancer.is_deserted(node) {
+                self.give_up(ctx, node);
+            }
+        }
+    }
+
+    /// Ends what an edge has, and its link.
+    fn give_up(&mut self, ctx: &mut Ctx<'_>, node: u32) {
+        let Some(link) = self.links.links.get(&node) else { return };
+        for stream in link.relays.keys().copied().collect::<Vec<_>>() {
+            self.stop_relay(ctx, node, stream);
+        }
+        if let Some(mut link) = self.links.links.remove(&node) {
+            if link.leaving.is_some() {
+                self.balancer.forget(ctx, node);
+            }
+            link.dialer.hang_up(ctx);
+            if !link.dialer.outgoing().is_empty() {
+                self.links.closing.push(link.dialer);
+            }
+        }
     }
 
     pub(super) fn link_resolved(&mut self, ctx: &mut Ctx<'_>, lookup: LookupId, addrs: &[IpAddr]) {
@@ -140,6 +171,10 @@ impl Node {
         for node in self.links.nodes() {
             let Links { links, numbers, .. } = &mut self.links;
             let Some(link) = links.get_mut(&node) else { continue };
+            if link.leaving.is_some_and(|until| until <= ctx.now) {
+                self.give_up(ctx, node);
+                continue;
+            }
             let outcome = link.handle_timeout(ctx, numbers);
             self.link_outcome(ctx, node, outcome);
             self.relays_timeout(ctx, node);
@@ -170,8 +205,12 @@ impl Node {
         let relays = std::mem::take(&mut link.relays);
         let names = relays.keys().filter_map(|stream| self.streams.get(stream));
         link.left_behind.extend(names.map(|stream| stream.name.clone()));
+        let is_leaving = link.leaving.is_some();
         for (stream, relay) in relays {
             self.end_relay(ctx, node, stream, relay, "the link broke");
+        }
+        if is_leaving {
+            self.give_up(ctx, node);
         }
     }
 
@@ -179,9 +218,7 @@ impl Node {
         match news {
             News::Up => {
                 self.take_back_ended(ctx, node);
-                let pushed = self.streams.iter().filter(|(_, stream)| stream.is_pushed());
-                let pushed: Vec<StreamId> = pushed.map(|(id, _)| *id).collect();
-                self.start_relays(ctx, node, pushed);
+                self.push_all(ctx, node);
             }
             News::Answer { media_session, sdp } => {
                 self.relay_answered(ctx, node, &media_session, sdp);
@@ -231,6 +268,15 @@ impl Node {
         }
     }
 
+    /// Pushes to an edge whatever there is and the edge does not have.
+    fn push_all(&mut self, ctx: &mut Ctx<'_>, node: u32) {
+        let Some(link) = self.links.links.get(&node) else { return };
+        let pushed = self.streams.iter().filter(|(_, stream)| stream.is_pushed());
+        let missing = pushed.filter(|(id, _)| !link.relays.contains_key(id));
+        let missing: Vec<StreamId> = missing.map(|(id, _)| *id).collect();
+        self.start_relays(ctx, node, missing);
+    }
+
     /// Begins to push streams to an edge, anew those that failed before.
     fn start_relays(
         &mut self,
@@ -238,11 +284,17 @@ impl Node {
         node: u32,
         streams: impl IntoIterator<Item = StreamId>,
     ) {
-        let Some(link) = self.links.links.get(&node) else { return };
+        let Some(link) = self.links.links.get_mut(&node) else { return };
         // Counted once: there may be thousands of them.
         let mut room = link.room(&ctx.config.limits);
+        let is_leaving = link.leaving.is_some();
         for stream in streams {
-            self.start_relay(ctx, node, stream, &mut room);
+            if !is_leaving {
+                self.start_relay(ctx, node, stream, &mut room);
+            } else if let Some(link) = self.links.links.get_mut(&node) {
+                // What failed there is not tried again.
+                link.relays.remove(&stream);
+            }
         }
     }
 

@@ -383,8 +383,14 @@ impl Site {
 
     /// The node goes on with these edges.
     fn reload(&mut self, nodes: &str) {
+        self.reload_with("", nodes);
+    }
+
+    /// The same, and these properties.
+    fn reload_with(&mut self, properties: &str, nodes: &str) {
         let xml = format!("<loadbalancer>{nodes}</loadbalancer>");
-        let fresh = Bench::with("load_balancing_enabled=true\n", Some(&xml));
+        let properties = format!("load_balancing_enabled=true\n{properties}");
+        let fresh = Bench::with(&properties, Some(&xml));
         self.bench.config.settings = fresh.config.settings;
         self.node.reload(&mut self.bench.ctx());
         self.settle();

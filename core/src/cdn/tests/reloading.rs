@@ -60,6 +60,89 @@ fn an_edge_that_is_gone_is_told_so() {
     assert_eq!(site.heard(1, "unPublishStream").len(), 0);
 }
 
+const PATIENT: &str = "drain.timeout=60000\n";
+
+/// The edges of a site that polls them, the second of which has viewers and is taken off the list.
+fn leaving() -> Site {
+    let mut site = pushing();
+    site.bench.config.limits.poll_interval = Duration::from_secs(1);
+    site.edge(2).stat = "calls=3\n".into();
+    site.reload_with(PATIENT, &node(1));
+    site
+}
+
+/// How often an edge was told that the stream is over.
+fn ended(site: &mut Site, n: u8) -> usize {
+    site.heard(n, "unPublishStream").iter().filter(|told| told["name"] == "cam").count()
+}
+
+#[test]
+fn an_edge_that_is_gone_keeps_what_it_has_until_its_viewers_have_left() {
+    let mut site = leaving();
+    site.wait_ms(30_000);
+    assert_eq!((ended(&mut site, 2), site.events.len()), (0, 0), "it has viewers");
+    let host = "origin.example".to_owned();
+    let question = Question::ServerList { stream: None, callback: None, host };
+    site.edge(1).up = false;
+    site.hear(ToNode::Asked { shard: ShardId::NODE, conn: ConnId::accepted(99), question });
+    let answer: Value = serde_json::from_slice(site.responses.pop().unwrap().body()).unwrap();
+    assert_ne!(answer["server"], edge(2).to_string(), "nobody new is sent there");
+    let page = site.join("10.0.0.2");
+    site.live(page, "Q", "other");
+    assert_eq!(site.heard(2, "publishStream").len(), 1, "nor anything new");
+    site.edge(2).stat = "calls=0\n".into();
+    site.wait_ms(1_500);
+    assert_eq!(ended(&mut site, 2), 1);
+    let polls = site.dialed.len();
+    site.wait_ms(900);
+    assert_eq!(site.dialed.iter().skip(polls).filter(|(_, ip)| *ip == edge(2)).count(), 0);
+}
+
+#[test]
+fn an_edge_that_is_gone_keeps_what_it_has_for_no_longer_than_a_drain_takes() {
+    let mut site = leaving();
+    site.wait_ms(59_000);
+    assert_eq!(ended(&mut site, 2), 0);
+    site.wait_ms(1_000);
+    assert_eq!(ended(&mut site, 2), 1);
+    let why = "the stream ended".to_owned();
+    assert_eq!(site.events, [Event::RelayDown { node: 2, name: "cam".into(), why }]);
+}
+
+#[test]
+fn an_edge_that_comes_back_before_it_is_gone_gets_what_came_meanwhile() {
+    let mut site = leaving();
+    let link = site.link_to(2);
+    let page = site.join("10.0.0.2");
+    site.live(page, "Q", "other");
+    site.reload_with(PATIENT, &[node(1), node(2)].concat());
+    assert_eq!(site.link_to(2), link);
+    let pushed = site.media.iter().filter(|word| matches!(word, ToMedia::Dial { node: 2, .. }));
+    assert_eq!(pushed.count(), 2);
+    site.wait_ms(120_000);
+    assert_eq!(ended(&mut site, 2), 0);
+}
+
+#[test]
+fn an_edge_that_is_gone_is_not_dialed_again_when_its_link_breaks() {
+    let mut site = leaving();
+    let link = site.link_to(2);
+    site.node.handle_closed(&mut site.bench.ctx(), link, Hangup::Reset);
+    site.settle();
+    let dials = site.dialed.len();
+    site.wait_ms(10_000);
+    let again = site.dialed.iter().skip(dials).filter(|(_, ip)| *ip == edge(2));
+    assert_eq!(again.count(), 0);
+}
+
+#[test]
+fn an_edge_whose_number_is_anothers_now_is_gone_at_once() {
+    let mut site = pushing();
+    let other = format!("<node id='2'><ip>{}</ip><ws>8080</ws></node>", edge(3));
+    site.reload_with(PATIENT, &[node(1), other].concat());
+    assert_eq!(ended(&mut site, 2), 1);
+}
+
 #[test]
 fn what_an_edge_that_is_gone_is_told_waits_until_it_is_written() {
     let mut site = pushing();
