@@ -30,15 +30,21 @@ struct Bound {
     datagrams: Datagrams,
     /// What the kernel reported and has not taken back.
     readable: bool,
-    writable: bool,
 }
 
 /// A run that lies in the send buffer until the kernel takes it, or until it is too old.
 #[derive(Debug)]
 struct Refused {
     transmit: Transmit,
+    /// When it is offered again.
+    retry_at: Instant,
     drop_at: Instant,
 }
+
+/// How long a refused run waits before it is offered again. The kernel is not asked to say when it
+/// has room: it would say so after each datagram that leaves (epoll(7), `EPOLLET`), which is a
+/// wake-up for nothing. In this time no network empties the buffer that was full.
+const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Udp {
     /// Registers the media socket under the token `first`.
@@ -55,8 +61,8 @@ impl Udp {
         let port = socket.local_addr()?.port();
         let mut socket = UdpSocket::from_std(socket);
         let token = Token(self.first.0 + self.sockets.len());
-        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.sockets.push(Bound { port, socket, datagrams, readable: true, writable: true });
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        self.sockets.push(Bound { port, socket, datagrams, readable: true });
         Ok(port)
     }
 
@@ -71,7 +77,6 @@ impl Udp {
         let Some(bound) = self.sockets.get_mut(index) else { return };
         // An error is read off like a datagram.
         bound.readable |= event.is_readable() || event.is_error();
-        bound.writable |= event.is_writable();
     }
 
     /// Receives one batch of runs. `None`: there is nothing.
@@ -105,35 +110,34 @@ impl Udp {
         patience: Duration,
     ) {
         if !self.try_send(send, &transmit) {
-            self.refused = Some(Refused { transmit, drop_at: now + patience });
+            let (retry_at, drop_at) = (now + RETRY_INTERVAL, now + patience);
+            self.refused = Some(Refused { transmit, retry_at, drop_at });
         }
     }
 
-    /// Offers the refused run again, if there is one. Tells whether the send buffer is free.
+    /// Offers the refused run again, if there is one and its time has come. Tells whether the send
+    /// buffer is free.
     pub(crate) fn retry(&mut self, send: &SendBuffer, now: Instant) -> bool {
-        let Some(refused) = self.refused.take() else { return true };
-        if now < refused.drop_at && !self.try_send(send, &refused.transmit) {
+        let Some(mut refused) = self.refused.take() else { return true };
+        if now < refused.retry_at {
+            self.refused = Some(refused);
+        } else if now < refused.drop_at && !self.try_send(send, &refused.transmit) {
+            refused.retry_at = now + RETRY_INTERVAL;
             self.refused = Some(refused);
         }
         self.refused.is_none()
     }
 
-    /// When the refused run is given up.
+    /// When the refused run is offered again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.refused.as_ref().map(|refused| refused.drop_at)
+        self.refused.as_ref().map(|refused| refused.retry_at)
     }
 
     /// Whether the send buffer is free again. A run lost to an error counts as sent.
-    fn try_send(&mut self, send: &SendBuffer, transmit: &Transmit) -> bool {
+    fn try_send(&self, send: &SendBuffer, transmit: &Transmit) -> bool {
         let port = transmit.flow.local.port();
-        let bound = self.sockets.iter_mut().find(|bound| bound.port == port);
-        let Some(Bound { socket, datagrams, writable, .. }) = bound else { return true };
-        if !*writable {
-            return false;
-        }
-        let socket = &*socket;
-        let sent = socket.try_io(|| datagrams.send(socket, transmit, send.run(transmit)));
-        *writable = !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        *writable
+        let Some(bound) = self.sockets.iter().find(|bound| bound.port == port) else { return true };
+        let sent = bound.datagrams.send(&bound.socket, transmit, send.run(transmit));
+        !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
