@@ -44,13 +44,19 @@ pub(crate) enum Asker {
 /// What comes of a wish.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// Yes, until then where there is an end.
-    Allow {
-        until: Option<Instant>,
-    },
+    Allow(Grant),
     Refuse(Refusal),
     /// A backend knows.
     Ask,
+}
+
+/// A yes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Grant {
+    /// Until then, where there is an end.
+    pub(crate) until: Option<Instant>,
+    /// Who it is for, if a token says so.
+    pub(crate) subject: Option<String>,
 }
 
 /// A no.
@@ -82,10 +88,10 @@ pub(crate) fn decide(
         Act::Play => access.play,
     };
     match (rule, act, asker) {
-        (Rule::Open, _, _) => return Decision::Allow { until: None },
+        (Rule::Open, _, _) => return Decision::Allow(Grant::default()),
         // Who publishes was decided at the origin.
         (_, Act::Publish, Asker::Link { authenticated: true }) => {
-            return Decision::Allow { until: None };
+            return Decision::Allow(Grant::default());
         }
         (_, Act::Publish, Asker::Link { authenticated: false }) => {
             let why = "a link without proof of its node; give both nodes one cdn_auth_key";
@@ -95,18 +101,13 @@ pub(crate) fn decide(
         (Rule::Jwt, _, _) => {}
     }
     match by_token(ctx, act, name, token) {
-        Ok(until) => Decision::Allow { until },
+        Ok(grant) => Decision::Allow(grant),
         Err(refusal) => Decision::Refuse(refusal),
     }
 }
 
-/// Until when a token allows something; `None` where that is too far away to wait for.
-fn by_token(
-    ctx: &Ctx<'_>,
-    act: Act,
-    name: &str,
-    token: Option<&Secret>,
-) -> Result<Option<Instant>, Refusal> {
+/// What a token allows. An end that is too far away to wait for is none.
+fn by_token(ctx: &Ctx<'_>, act: Act, name: &str, token: Option<&Secret>) -> Result<Grant, Refusal> {
     let Some(token) = token else {
         return Err(Refusal::new(Info::TokenMissing, "no token came with it"));
     };
@@ -129,7 +130,8 @@ fn by_token(
     }
     let end = token.expires_at.map(|end| end.0.saturating_add(limits.token_skew_max));
     let left = end.map(|end| end.saturating_sub(unix));
-    Ok(left.and_then(|left| ctx.now.checked_add(left)))
+    let until = left.and_then(|left| ctx.now.checked_add(left));
+    Ok(Grant { until, subject: token.claims.subject })
 }
 
 fn info_of(fault: TokenFault) -> Info {

@@ -14,6 +14,9 @@ pub(super) struct Claims {
     /// Without it both.
     #[serde(default, deserialize_with = "written")]
     role: Option<Roles>,
+    /// Who the token is for (RFC 7519, section 4.1.2).
+    #[serde(default, rename = "sub", deserialize_with = "written")]
+    pub(super) subject: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -106,6 +109,8 @@ mod tests {
             r#"{"role":"admin"}"#,
             r#"{"role":["publish","admin"]}"#,
             r#"{"role":7}"#,
+            r#"{"sub":null}"#,
+            r#"{"sub":7}"#,
         ] {
             assert_eq!(read(claims), None, "{claims}");
         }

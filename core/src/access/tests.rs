@@ -41,7 +41,7 @@ fn decided(
 ) -> Result<Option<Duration>, String> {
     let now = bench.now;
     match decide(&bench.ctx(), act, asker, "cam", token) {
-        Decision::Allow { until } => Ok(until.map(|until| until - now)),
+        Decision::Allow(grant) => Ok(grant.until.map(|until| until - now)),
         Decision::Refuse(refusal) => {
             let secret = token.map_or("nothing", Secret::reveal);
             assert!(!refusal.why.contains(secret) && !refusal.why.is_empty(), "{}", refusal.why);

@@ -1,11 +1,9 @@
 //! Who is let in: what becomes of a wish between its coming and its granting.
 
-use std::time::Instant;
-
 use serde_json::{Map, Value, json};
 
 use super::{MediaSession, Node, PlayId, SessionEntry, say_status};
-use crate::access::{self, Act, AskId, Asker, Decision, Refusal, Verdict};
+use crate::access::{self, Act, AskId, Asker, Decision, Grant, Refusal, Verdict};
 use crate::config::Secret;
 use crate::id::{SessionId, StreamId};
 use crate::outbox::Ctx;
@@ -35,7 +33,7 @@ impl Node {
         let Some(entry) = self.sessions.get(&session) else { return };
         let token = access::of_stream(request.token.as_ref(), entry.token.as_ref());
         match access::decide(ctx, act, entry.asker(), &request.name, token) {
-            Decision::Allow { until } => self.grant(ctx, session, act, request, until),
+            Decision::Allow(grant) => self.grant(ctx, session, act, request, grant),
             Decision::Refuse(refusal) => self.refuse(ctx, session, act, &request, &refusal),
             Decision::Ask => {
                 if let Err(info) = self.has_room(ctx, session, act) {
@@ -59,7 +57,7 @@ impl Node {
     ) -> Result<(), Info> {
         let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
         match access::decide(ctx, Act::Play, entry.asker(), name, entry.token.as_ref()) {
-            Decision::Allow { .. } | Decision::Ask => Ok(()),
+            Decision::Allow(_) | Decision::Ask => Ok(()),
             Decision::Refuse(refusal) => Err(refusal.info),
         }
     }
@@ -77,7 +75,7 @@ impl Node {
         let Some(Asked { session, act, request }) = self.asked.remove(&id) else { return };
         self.forget_media(session, &request.media_session);
         match outcome {
-            Ok(()) => self.grant(ctx, session, act, request, None),
+            Ok(()) => self.grant(ctx, session, act, request, Grant::default()),
             Err(refusal) => self.refuse(ctx, session, act, &request, &refusal),
         }
     }
@@ -106,14 +104,14 @@ impl Node {
         session: SessionId,
         act: Act,
         request: StreamRequest,
-        until: Option<Instant>,
+        grant: Grant,
     ) {
         if let Err(info) = self.has_room(ctx, session, act) {
             return tell(ctx, session, act, &request, "FAILED", info);
         }
         match act {
-            Act::Publish => self.publish_granted(ctx, session, request, until),
-            Act::Play => self.play_granted(ctx, session, request, until),
+            Act::Publish => self.publish_granted(ctx, session, request, grant),
+            Act::Play => self.play_granted(ctx, session, request, grant.until),
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::Value;
 
 use super::admission::tell;
-use super::stream::{Publisher, Source, Stream};
+use super::stream::{Owner, Publisher, Source, Stream};
 use super::{MediaSession, Node, PeerUse, Timer, reason, say, say_status};
-use crate::access::Act;
+use crate::access::{Act, Grant};
 use crate::id::{ConnId, SessionId, ShardId, StreamId};
 use crate::media::{Formats, PeerFault};
 use crate::message::{Answer, Message, ToMedia};
@@ -31,18 +30,18 @@ impl Node {
         }
     }
 
-    /// Publishes, until then where there is an end.
+    /// Publishes, as long and as whom the grant says.
     pub(super) fn publish_granted(
         &mut self,
         ctx: &mut Ctx<'_>,
         session: SessionId,
         request: StreamRequest,
-        until: Option<Instant>,
+        grant: Grant,
     ) {
-        match self.claim_name(ctx, session, &request.name) {
+        match self.claim_name(ctx, session, &request.name, grant.subject) {
             Ok(stream) => {
                 self.open_ingest(ctx, session, stream, request);
-                self.timers.set(Timer::PublicationExpiry(stream), until);
+                self.timers.set(Timer::PublicationExpiry(stream), grant.until);
             }
             Err(info) => tell(ctx, session, Act::Publish, &request, "FAILED", info),
         }
@@ -96,12 +95,14 @@ impl Node {
         ctx: &mut Ctx<'_>,
         session: SessionId,
         name: &str,
+        subject: Option<String>,
     ) -> Result<StreamId, Info> {
         let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
-        let (owner, link) = (entry.remote.ip(), entry.link.clone());
+        let link = entry.link.clone();
+        let owner = Owner { address: entry.remote.ip(), subject };
         if let Some(id) = self.names.get(name).copied() {
             let Some(stream) = self.streams.get(&id) else { return Err(Info::Failed) };
-            let same = stream.is_of(owner, link.as_ref());
+            let same = stream.is_of(&owner, link.as_ref());
             let lost = matches!(stream.source, Source::Lost { .. }) && stream.publisher.is_none();
             // A node that dials anew has given its old link up, even if we have not noticed yet.
             // What the old one still has to say comes too late then.
@@ -232,7 +233,8 @@ impl Node {
         let Some(entry) = self.sessions.get(&session) else { return };
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(stream) = self.streams.get(&id) else { return };
-        let same = stream.is_of(entry.remote.ip(), entry.link.as_ref());
+        let owner = Owner { address: entry.remote.ip(), subject: None };
+        let same = stream.is_of(&owner, entry.link.as_ref());
         if entry.link.is_some() && same && stream.publisher.is_none() {
             self.end_stream(ctx, id, Info::StoppedByPublisherStop);
         }

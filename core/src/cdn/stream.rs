@@ -15,8 +15,8 @@ pub(super) struct Stream {
     pub(super) name: String,
     /// The node that pushes it, if it came over a link. Such a stream is not pushed on.
     pub(super) link: Option<LinkTag>,
-    /// Where its publisher comes from.
-    pub(super) owner: IpAddr,
+    /// Who its publisher is.
+    pub(super) owner: Owner,
     /// The shard that its publisher's peer is on, and stays on when the publisher comes back.
     pub(super) home: ShardId,
     pub(super) source: Source,
@@ -31,6 +31,14 @@ pub(super) struct Stream {
     /// Whether the publisher muted its picture.
     pub(super) video_muted: bool,
     pub(super) viewers: BTreeSet<PlayId>,
+}
+
+/// Who publishes, as far as a node can tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Owner {
+    pub(super) address: IpAddr,
+    /// Whom a token names.
+    pub(super) subject: Option<String>,
 }
 
 /// Whether there is anything to play.
@@ -56,14 +64,19 @@ pub(super) struct Publisher {
 }
 
 impl Stream {
-    /// Whether a session is of whoever published the stream last, who may take it over within the
-    /// grace: of the same node where links prove theirs, and of the same address elsewhere, since a
-    /// node that was restarted may have another name.
-    pub(super) fn is_of(&self, remote: IpAddr, link: Option<&LinkTag>) -> bool {
+    /// Whether somebody is whoever published the stream last, who may take it over within the
+    /// grace: of the same node where links prove theirs, whom a token names where tokens name
+    /// somebody, and of the same address elsewhere, since a node that was restarted may have
+    /// another name.
+    pub(super) fn is_of(&self, owner: &Owner, link: Option<&LinkTag>) -> bool {
+        let same_address = self.owner.address == owner.address;
         match (&self.link, link) {
-            (None, None) => self.owner == remote,
+            (None, None) => match (&self.owner.subject, &owner.subject) {
+                (None, None) => same_address,
+                (before, now) => before == now,
+            },
             (Some(before), Some(now)) if before.proven => now.proven && before.node == now.node,
-            (Some(_), Some(_)) => self.owner == remote,
+            (Some(_), Some(_)) => same_address,
             (Some(_), None) | (None, Some(_)) => false,
         }
     }

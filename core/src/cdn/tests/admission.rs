@@ -53,6 +53,30 @@ fn a_token_lets_a_publisher_and_a_viewer_in() {
 }
 
 #[test]
+fn a_lost_publisher_is_whom_its_token_names_wherever_it_comes_from() {
+    let in_use = "Stream name is already in use";
+    for (before, now, address, expected) in [
+        (json!({ "sub": "ann" }), json!({ "sub": "ann" }), "10.9.9.9", ""),
+        (json!({ "sub": "ann" }), json!({ "sub": "bob" }), "10.0.0.1", in_use),
+        (json!({ "sub": "ann" }), json!({}), "10.0.0.1", in_use),
+        (json!({}), json!({ "sub": "ann" }), "10.0.0.1", in_use),
+        (json!({}), json!({}), "10.0.0.1", ""),
+        (json!({}), json!({}), "10.9.9.9", in_use),
+    ] {
+        let mut site = Site::with(JWT, None, Limits::default());
+        let publisher = site.join("10.0.0.1");
+        let first = token(&site, 60, before.clone());
+        site.ask(publisher, Request::Publish(with(first, "P")));
+        site.finish(video("vp8"));
+        site.leave(publisher);
+        let again = site.join(address);
+        let second = token(&site, 60, now.clone());
+        site.ask(again, Request::Publish(with(second, "P")));
+        assert_eq!(site.status(again, "P").1, expected, "{before} then {now} from {address}");
+    }
+}
+
+#[test]
 fn whoever_has_no_good_token_is_told_why_and_leaves_nothing() {
     let mut site = Site::with(JWT, None, Limits::default());
     let page = site.join("10.0.0.1");
