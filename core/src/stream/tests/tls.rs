@@ -128,6 +128,25 @@ fn what_is_not_tls_ends_the_conversation() {
 }
 
 #[test]
+fn whoever_speaks_an_older_tls_is_told_so() {
+    let identity = identity("edge.example");
+    // TLS 1.0 and 1.1 (RFC 2246, RFC 4346): one cipher suite that they have, no extension.
+    for version in [1, 2] {
+        let mut hello = vec![3, version];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0xc0, 0x14, 1, 0]);
+        let length = u8::try_from(hello.len()).unwrap();
+        let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length], &hello[..]].concat();
+        let (mut connection, mut owner) = (tls_server(&identity), Owner::default());
+        assert!(owner.receive(&mut connection, &record).is_err());
+        assert_eq!(owner.heard, []);
+        // A fatal alert (RFC 8446, section 6.2).
+        let alert = sent(&mut connection);
+        assert_eq!((alert[0], alert[5]), (21, 2), "{alert:?}");
+    }
+}
+
+#[test]
 fn half_a_record_waits_and_a_forged_one_ends_the_conversation() {
     let identity = identity("edge.example");
     let pinned = Some(fingerprint(&identity.chain[0]));
