@@ -21,6 +21,8 @@ const ADDRESSES: u32 = 50_000;
 const PROPERTIES: &str = "address.exempt=127.0.0.1";
 /// Of what viewers get in peace, they are to get this share at least.
 const SHARE_MIN: f64 = 0.99;
+/// What the server may have more than in peace: the tables for as many addresses as come.
+const GROWTH_KIB_MAX: u64 = 16 * 1024;
 
 /// What is done to one server.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -125,9 +127,16 @@ impl Figures {
         self.attack.packets_per_second() / self.peace.packets_per_second().max(1.0)
     }
 
+    /// What the server has more than in peace.
+    fn growth_kib(&self) -> u64 {
+        let kib = |report: &Report| report.processes.iter().map(|server| server.kib).sum::<u64>();
+        kib(&self.attack).saturating_sub(kib(&self.peace))
+    }
+
     /// Whether viewers got as good as everything, and the server is as it should be.
     pub fn is_fine(&self) -> bool {
         self.problem.is_none()
+            && self.growth_kib() <= GROWTH_KIB_MAX
             && self.peace.complete()
             && self.attack.complete()
             && self.share() >= SHARE_MIN
