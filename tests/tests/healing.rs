@@ -129,10 +129,11 @@ fn a_media_path_that_goes_silent_is_noticed_within_three_seconds_although_its_li
         set_cut(&mut show, true);
         let took = show.hears(4 * SECOND, |event| matches!(event, Event::RelayDown { .. }));
         assert!(took <= 3 * SECOND + 200 * MS, "seed {seed}: {took:?}");
-        show.pass(5 * SECOND);
+        // Longer than a try takes: none of those that fail may cost a viewer.
+        show.pass(30 * SECOND);
         set_cut(&mut show, false);
         show.hears(17 * SECOND, |event| matches!(event, Event::RelayUp { .. }));
-        show.sees(SECOND);
+        show.sees(3 * SECOND);
         show.in_order();
         let downs = show.sim.events(show.origin);
         let is_down = |event: &Event| matches!(event, Event::LinkDown { .. });

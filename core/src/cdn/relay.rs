@@ -234,7 +234,7 @@ impl Node {
                             ctx.out.event(Event::RelayUp { node, name });
                         }
                     }
-                    // The answer to our own goodbye.
+                    // That it failed is known.
                     (_, RelayPhase::Retry { .. }) => {}
                     ("FAILED" | "UNPUBLISHED", _) => self.relay_failed(ctx, node, stream, &info),
                     _ => {}
@@ -298,13 +298,7 @@ impl Node {
         }
     }
 
-    fn start_relay(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        node: u32,
-        stream: StreamId,
-        room: &mut usize,
-    ) {
+    fn start_relay(&mut self, ctx: &mut Ctx<'_>, node: u32, stream: StreamId, room: &mut usize) {
         let pushed = self.streams.get(&stream).filter(|stream| stream.is_pushed());
         let formats = pushed.map(|stream| (stream.home, stream.formats));
         let Some(link) = self.links.links.get_mut(&node).filter(|link| link.is_up()) else {
@@ -410,10 +404,9 @@ impl Node {
         let again =
             Relay { media_session: relay.media_session.clone(), phase: RelayPhase::Retry { at } };
         link.relays.insert(stream, again);
-        // By its name, the edge would also end what it keeps of the stream until the next try.
-        let said = link.say(ctx, &signal::un_publish_stream(&relay.media_session, ""));
+        // The edge is told nothing: it would end the stream for its viewers. It loses the stream
+        // by itself, keeps them, and gives the name to the next try even if it has not yet.
         self.end_relay(ctx, node, stream, relay, why);
-        self.link_outcome(ctx, node, said);
     }
 
     /// The stream is over: every edge is told.
