@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use slab::Slab;
-use str0m::ice::StunMessage;
 
 use crate::id::{PeerId, ShardId, SocketId, StreamId};
 use crate::input::Flow;
@@ -421,12 +420,11 @@ impl Media {
     }
 
     /// Finds whose a datagram is. A STUN request names the peer (RFC 8445, section 7.3), and from
-    /// then on the peer is known by where it sends from.
+    /// then on the peer is known by where it sends from. No more is read of one that is nobody's.
     fn find(&mut self, ctx: &Ctx<'_>, flow: Flow, datagram: &[u8]) -> Option<usize> {
         let path = PathKey::of(&flow);
         if datagram::is_stun(datagram)
-            && let Ok(message) = StunMessage::parse(datagram)
-            && let Some((ours, _)) = message.split_username()
+            && let Some(ours) = datagram::stun_fragment(datagram)
         {
             let slot = self.by_id.get(&ufrag::decode(ours)?).copied()?;
             let peer = self.peers.get_mut(slot)?;

@@ -288,7 +288,9 @@ fn spawn(
     let (mut command, filter) = match telling {
         Telling::Quiet => (in_session(program), "info".to_owned()),
         Telling::Usual => (Command::new(program), filter()),
-        Telling::All => (Command::new(program), "trace".to_owned()),
+        Telling::All => {
+            (Command::new(program), "trace,is=trace,str0m=trace,dimpl=trace".to_owned())
+        }
     };
     command
         .arg("--config")

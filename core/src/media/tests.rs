@@ -25,6 +25,7 @@ mod peers;
 mod routes;
 mod split;
 mod stage;
+mod strangers;
 mod tables;
 mod viewer;
 

@@ -28,6 +28,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// A library that would show, at level trace, whatever far sides say, their tokens among it.
 const HUSHED: &str = "tungstenite=warn";
 
+/// Libraries that warn of what far sides send, a line for each oddity: who sends many would fill
+/// the disk. They speak to whoever names them.
+const QUIET: &str = "is=error,str0m=error,dimpl=error";
+
 /// Starts a node from a plan: what one runtime does differently from another.
 pub type Start = fn(Plan) -> Result<Running, StartError>;
 
@@ -211,11 +215,9 @@ fn reload(source: &mut Option<Source>, node: &mut Running) {
 }
 
 fn write_log(log: Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let hushed = HUSHED.parse().expect("the directive is well-formed");
-    let filter = filter.add_directive(hushed);
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&wanted))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match log {
@@ -223,6 +225,15 @@ fn write_log(log: Log) {
         Log::Text => subscriber.with_target(false).init(),
         Log::Json => subscriber.json().init(),
     }
+}
+
+/// What is written, where the environment wants this; with nothing, or nonsense, the usual.
+fn filter(wanted: &str) -> EnvFilter {
+    let wanted = if wanted.is_empty() { "info" } else { wanted };
+    // Of two words on one library the later counts.
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
+    filter.add_directive(HUSHED.parse().expect("the directive is well-formed"))
 }
 
 fn examples(name: &str) -> String {
@@ -247,6 +258,8 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use tracing::{Level, enabled};
+
     use super::*;
 
     #[test]
@@ -260,6 +273,37 @@ mod tests {
         assert!(CommandLine::try_parse_from(["x", "--check"]).is_err());
         let line = CommandLine::try_parse_from(["x", "demo", "--seconds", "3"]).unwrap();
         assert!(matches!(line.command, Some(Command::Demo { seconds: Some(3) })));
+    }
+
+    /// Whether these are written: a word of ours, warnings of libraries, and what one of them says
+    /// of secrets.
+    fn written(wanted: &str) -> [bool; 5] {
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter(wanted)).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            [
+                enabled!(target: "distributary_core::shard", Level::INFO),
+                enabled!(target: "is::stun", Level::WARN),
+                enabled!(target: "str0m::sdp", Level::WARN),
+                enabled!(target: "dimpl::dtls12::engine", Level::WARN),
+                enabled!(target: "tungstenite::protocol", Level::TRACE),
+            ]
+        })
+    }
+
+    #[test]
+    fn libraries_that_speak_of_far_sides_are_quiet_unless_named() {
+        for (wanted, expected) in [
+            ("", [true, false, false, false, false]),
+            ("info", [true, false, false, false, false]),
+            ("=nonsense=", [true, false, false, false, false]),
+            ("trace", [true, false, false, false, false]),
+            ("warn", [false, false, false, false, false]),
+            ("info,is=warn", [true, true, false, false, false]),
+            ("str0m::sdp=debug,info", [true, false, true, false, false]),
+            ("dimpl=trace,tungstenite=trace", [false, false, false, true, false]),
+        ] {
+            assert_eq!(written(wanted), expected, "{wanted}");
+        }
     }
 
     #[test]
