@@ -236,6 +236,37 @@ fn what_a_viewer_misses_is_sent_again_as_long_as_it_is_kept() {
     assert!(kept * 5 <= not_kept, "{kept} gaps, {not_kept} without any retransmission");
 }
 
+/// An origin pushes all that it has as soon as its link is up.
+#[test]
+fn an_origin_without_a_key_gets_all_its_streams_through_though_its_address_may_not_ask_so_fast() {
+    let mut sim = Sim::new(12);
+    let few = "address.joins_per_second=1\n";
+    let edge = NodeId(sim.add_node(Plan::new("edge.example").with(few)));
+    let origin = NodeId(sim.add_node(Plan::new("origin.example").edges(&["edge.example"])));
+    sim.kill(edge);
+    for n in 0..9 {
+        let publisher = sim.publish(origin, &format!("cam-{n}"), Shape::audio());
+        reaches(&mut sim, &publisher, "PUBLISHING");
+    }
+    sim.restart(edge);
+    let all = |sim: &mut Sim, within: u32| {
+        for _ in 0..within * 10 {
+            World::advance(sim, Duration::from_millis(100));
+            if sim.statistic(edge.0, "streams_webrtc_in") == Some(9) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(!all(&mut sim, 3), "five at once, and one a second");
+    assert!(all(&mut sim, 5), "the other four");
+    World::advance(&mut sim, Duration::from_secs(3));
+    assert_eq!(sim.statistic(edge.0, "streams_webrtc_in"), Some(9));
+    let too_fast = "streams are asked for too fast (address.joins_per_second)";
+    let refused = |event: &Event| matches!(event, Event::Refused { why, .. } if why == too_fast);
+    assert!(sim.events(edge).iter().any(refused));
+}
+
 /// The texts of the events that told a viewer that its bandwidth is short, with what was in them.
 fn shortages(sim: &Sim, viewer: &Party) -> Vec<(f64, f64)> {
     let stream = sim.browser(viewer).stream(&viewer.id).expect("it plays");

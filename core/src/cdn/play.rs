@@ -39,9 +39,17 @@ pub(super) enum Phase {
 
 impl Node {
     pub(super) fn play(&mut self, ctx: &mut Ctx<'_>, session: SessionId, request: StreamRequest) {
+        let is_link = self.sessions.get(&session).is_some_and(|entry| entry.link.is_some());
         let checked = self.check_request(ctx, session, &request).and_then(|()| {
-            // A name like rtsp://… asks for a stream to be fetched from elsewhere.
-            if request.name.contains("://") { Err(Info::PullUnsupported) } else { Ok(()) }
+            if is_link {
+                // What lets links in where others are not let in is that they bring streams.
+                Err(Info::LinksPlayNothing)
+            } else if request.name.contains("://") {
+                // A name like rtsp://… asks for a stream to be fetched from elsewhere.
+                Err(Info::PullUnsupported)
+            } else {
+                Ok(())
+            }
         });
         match checked {
             Ok(()) => self.admit(ctx, session, Act::Play, request),

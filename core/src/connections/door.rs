@@ -57,8 +57,8 @@ impl Connections {
         entry.stream.close(TRY_AGAIN_LATER, info.text());
     }
 
-    /// What an address is told that asks for too many streams. Links ask for all that an origin
-    /// has at once.
+    /// What an address is told that asks for too many streams. An origin pushes all that it has at
+    /// once; but whoever did not prove to be one could say so too.
     pub(super) fn refuse_join(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -67,7 +67,7 @@ impl Connections {
     ) -> Option<String> {
         let (wanted, published) = request.stream()?;
         let entry = self.table.get(&conn)?;
-        if matches!(entry.far, FarEnd::Claimed | FarEnd::Proven(_)) {
+        if published && matches!(entry.far, FarEnd::Proven(_)) {
             return None;
         }
         let (address, capacity) = (entry.flow.remote.ip(), &ctx.config.settings.capacity);

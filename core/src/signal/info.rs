@@ -38,6 +38,8 @@ pub(crate) enum Info {
     /// An edge that takes streams over links only.
     LinksOnly,
     LinkNotAuthenticated,
+    /// A session that came in as a link, and wants to play.
+    LinksPlayNothing,
     TokenMissing,
     TokenInvalid,
     TokenExpired,
@@ -83,6 +85,7 @@ impl Info {
             Self::CodecChanged => "The publisher came back with another codec",
             Self::LinksOnly => "Only origins may publish on this edge",
             Self::LinkNotAuthenticated => "Links must be authenticated to publish here",
+            Self::LinksPlayNothing => "Links are for publishing only",
             Self::TokenMissing => "Access token is missing",
             Self::TokenInvalid => "Access token is not valid",
             Self::TokenExpired => "Access token has expired",

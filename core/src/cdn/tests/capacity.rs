@@ -84,6 +84,17 @@ fn busy_processors_turn_people_away() {
 }
 
 #[test]
+fn whoever_came_in_as_a_link_plays_nothing() {
+    let mut site = site("limit.sessions=1\n");
+    let publisher = site.join("10.0.0.1");
+    site.live(publisher, "p", "a");
+    let link = site.link("10.0.0.9", "origin");
+    site.play(link, "v", "a");
+    assert_eq!(site.status(link, "v"), failed("Links are for publishing only"));
+    assert!(site.node.plays.is_empty());
+}
+
+#[test]
 fn sessions_beyond_the_limit_find_the_door_shut_and_links_do_not_count() {
     let mut site = site("limit.sessions=2\n");
     site.link("10.0.0.9", "origin");

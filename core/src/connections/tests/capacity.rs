@@ -46,6 +46,18 @@ fn streams_are_asked_for_at_a_bounded_rate_and_the_session_goes_on() {
 }
 
 #[test]
+fn whoever_only_says_that_it_is_a_link_may_ask_for_no_more_than_others() {
+    for wanted in [PLAY.to_owned(), PLAY.replace("playStream", "publishStream")] {
+        let mut server = Server::with("address.joins_per_second=1\n", |_| {});
+        let link = server.upgrade();
+        server.say(link, &crate::signal::connection("origin"));
+        let told: Vec<String> = (0..7).map(|_| server.say(link, &wanted).join(" ")).collect();
+        let refused = |told: &&String| told.contains("Too many requests from this address");
+        assert_eq!(told.iter().filter(refused).count(), 2, "{told:?}");
+    }
+}
+
+#[test]
 fn a_node_out_of_service_says_so_and_takes_links_all_the_same() {
     let mut server = Server::new();
     let before = server.page();

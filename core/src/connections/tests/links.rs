@@ -61,6 +61,31 @@ fn a_link_with_a_token_is_taken_once() {
 }
 
 #[test]
+fn a_link_with_a_token_pushes_all_that_its_origin_has_at_once_and_plays_nothing() {
+    let properties = format!("cdn_auth_key={KEY}\naddress.joins_per_second=1\n");
+    let mut server = Server::with(&properties, |_| {});
+    let (link, _) = knock(&mut server, &token(KEY, "n", UNIX));
+    server.say(link, &hello());
+    let mut ask = |message: &str, n: usize| {
+        let wish = format!(
+            r#"{{"message":"{message}","data":[{{"mediaSessionId":"{n}","name":"s{n}","sdp":"v=0"}}]}}"#
+        );
+        server.say(link, &wish).join(" ")
+    };
+    for n in 0..20 {
+        let told = ask("publishStream", n);
+        assert!(!told.contains("Too many requests"), "{told}");
+    }
+    let told: Vec<String> = (100..107).map(|n| ask("playStream", n)).collect();
+    for told in &told[..5] {
+        assert!(told.contains("Links are for publishing only"), "{told}");
+    }
+    for told in &told[5..] {
+        assert!(told.contains("Too many requests from this address"), "{told}");
+    }
+}
+
+#[test]
 fn a_bad_token_is_refused_with_its_reason_at_both_ends() {
     let minute = Duration::from_secs(60);
     let expired = "the token expired 60 s ago: unless it is an old one, the clock";
