@@ -24,7 +24,7 @@ use crate::output::{Event, Linger, Output};
 use crate::signal::{Info, Session, SessionFault, Step, StreamEvent, fail, stream_event};
 use crate::stream::http::{Request, Response};
 use crate::stream::{Connection, Incoming, tls};
-use crate::timers::Timers;
+use crate::timers::{Timers, earlier};
 use crate::token::LinkRefusal;
 
 use self::routes::{Route, route, shared};
@@ -70,6 +70,8 @@ struct Entry {
     overdue: u32,
     /// By when a far side that was said goodbye to must have read it.
     goodbye: Option<Instant>,
+    /// By when some of what waits to be written must be.
+    stall: Option<Instant>,
 }
 
 /// Who is at the far end, as far as that matters for links.
@@ -185,8 +187,9 @@ impl Connections {
         let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
         let (far, token) = (FarEnd::Anybody, None);
         let words = Budget::default();
+        let (goodbye, stall) = (None, None);
         let entry =
-            Entry { stream, flow, counted, phase, far, token, words, overdue: 0, goodbye: None };
+            Entry { stream, flow, counted, phase, far, token, words, overdue: 0, goodbye, stall };
         self.table.insert(conn, entry);
         self.after(ctx, conn);
     }
@@ -269,6 +272,9 @@ impl Connections {
     pub(crate) fn wrote(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, n: usize) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
         entry.stream.wrote(n);
+        if n > 0 {
+            entry.stall = None;
+        }
         if let Phase::Http { idle } = &mut entry.phase {
             // Whoever reads a long page slowly is not idle.
             *idle = (*idle).max(ctx.now + ctx.config.limits.http_idle_timeout);
@@ -285,6 +291,11 @@ impl Connections {
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(conn) = self.timers.pop_due(ctx.now) {
             let Some(entry) = self.table.get_mut(&conn) else { continue };
+            if entry.stall.is_some_and(|due| due <= ctx.now) {
+                self.refuse(ctx, conn, "it does not read what it is sent");
+                self.end(ctx, conn, Linger::Abort);
+                continue;
+            }
             match &mut entry.phase {
                 _ if entry.goodbye.is_some() => {
                     self.end(ctx, conn, Linger::Abort);
@@ -484,8 +495,11 @@ impl Connections {
             self.end(ctx, conn, Linger::Flush);
             return;
         }
-        if !entry.stream.outgoing().is_empty() {
+        if entry.stream.outgoing().is_empty() {
+            entry.stall = None;
+        } else {
             ctx.out.push(Output::Write(conn));
+            entry.stall.get_or_insert(ctx.now + ctx.config.limits.write_stall_timeout);
         }
         if entry.stream.is_closing() && entry.goodbye.is_none() {
             entry.goodbye = Some(ctx.now + ctx.config.limits.drain_timeout);
@@ -496,7 +510,7 @@ impl Connections {
             Phase::Asked { deadline, .. } => Some(*deadline),
             Phase::Session(session) => session.next_timeout(),
         };
-        self.timers.set(conn, deadline);
+        self.timers.set(conn, earlier(deadline, entry.stall));
     }
 
     fn end(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, how: Linger) {

@@ -21,6 +21,9 @@ pub struct Limits {
     pub websocket_message_bytes_max: usize,
     /// Bytes that may wait for a slow reader of a TCP connection. More ends the connection.
     pub outgoing_bytes_max: usize,
+    /// How long they may wait without any of them being taken. Longer ends the connection: whoever
+    /// reads nothing holds as much memory as one who reads slowly, and answers pings nevertheless.
+    pub write_stall_timeout: Duration,
     /// Time between the upgrade and the `connection` message.
     pub session_timeout: Duration,
     /// Messages that a page may send in a second, and five seconds' worth at once; more end the
@@ -163,6 +166,7 @@ impl Default for Limits {
             http_idle_timeout: Duration::from_secs(30),
             websocket_message_bytes_max: 256 * 1024,
             outgoing_bytes_max: 1024 * 1024,
+            write_stall_timeout: Duration::from_secs(20),
             session_timeout: Duration::from_secs(10),
             session_messages_per_second: 200,
             requests_waiting_max: 4_096,

@@ -183,6 +183,45 @@ fn whoever_reads_slowly_does_without_events_of_the_stream() {
     assert_eq!(server.told(slow).len(), 3, "as many as half of the bound takes");
 }
 
+/// A server that says nothing by itself.
+fn unpinged(limits: Limits) -> Server {
+    Server::with("keep_alive.algorithm=NONE\n", |config| config.limits = limits)
+}
+
+#[test]
+fn who_reads_nothing_is_given_up_though_it_goes_on_speaking() {
+    let mut server = unpinged(Limits { write_stall_timeout: 4 * SECOND, ..Limits::default() });
+    let (conn, reader) = (server.page(), server.page());
+    let ping = frame(0x81, br#"{"message":"ping","data":[null]}"#);
+    for _ in 0..3 {
+        server.receive(conn, &ping);
+        server.wait(4 * SECOND - Duration::from_millis(50));
+        assert_eq!(server.is_closed(conn), None);
+        // Any of it will do.
+        server.shard.wrote(conn, 1);
+    }
+    server.receive(conn, &ping);
+    server.wait(4 * SECOND - Duration::from_millis(50));
+    assert_eq!(server.is_closed(conn), None);
+    server.wait(Duration::from_millis(50));
+    assert_eq!(server.is_closed(conn), Some(Linger::Abort));
+    assert_eq!(server.refusals(), ["it does not read what it is sent"]);
+    assert_eq!(server.is_closed(reader), None, "there was nothing for it to read");
+}
+
+#[test]
+fn who_has_read_everything_has_its_time_anew() {
+    let mut server = unpinged(Limits { write_stall_timeout: 4 * SECOND, ..Limits::default() });
+    let conn = server.page();
+    for _ in 0..3 {
+        server.receive(conn, &frame(0x81, br#"{"message":"ping","data":[null]}"#));
+        server.wait(3 * SECOND);
+        assert!(!server.told(conn).is_empty());
+        server.wait(3 * SECOND);
+    }
+    assert_eq!(server.is_closed(conn), None);
+}
+
 #[test]
 fn pages_of_other_domains_are_turned_away() {
     let mut server = Server::with("allow_domains=*.example.com\n", |_| {});

@@ -67,9 +67,8 @@ fn a_link_with_a_token_pushes_all_that_its_origin_has_at_once_and_plays_nothing(
     let (link, _) = knock(&mut server, &token(KEY, "n", UNIX));
     server.say(link, &hello());
     let mut ask = |message: &str, n: usize| {
-        let wish = format!(
-            r#"{{"message":"{message}","data":[{{"mediaSessionId":"{n}","name":"s{n}","sdp":"v=0"}}]}}"#
-        );
+        let stream = format!(r#"{{"mediaSessionId":"{n}","name":"s{n}","sdp":"v=0"}}"#);
+        let wish = format!(r#"{{"message":"{message}","data":[{stream}]}}"#);
         server.say(link, &wish).join(" ")
     };
     for n in 0..20 {
