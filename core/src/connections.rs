@@ -87,6 +87,10 @@ enum FarEnd {
 }
 
 enum Phase {
+    /// TLS, and the first request or the upgrade, which must have come by then.
+    Opening {
+        deadline: Instant,
+    },
     /// HTTP; the connection ends then if nothing comes.
     Http {
         idle: Instant,
@@ -145,7 +149,10 @@ impl Connections {
     ) {
         let waits = |entry: &Entry| match entry.phase {
             Phase::Asked { by: Debtor::Reader(wish), .. } => wish <= newest,
-            Phase::Asked { by: Debtor::Node, .. } | Phase::Http { .. } | Phase::Session(_) => false,
+            Phase::Asked { by: Debtor::Node, .. }
+            | Phase::Opening { .. }
+            | Phase::Http { .. }
+            | Phase::Session(_) => false,
         };
         let all = self.table.iter().filter(|(_, entry)| waits(entry)).map(|(conn, _)| *conn);
         for conn in all.collect::<Vec<_>>() {
@@ -184,7 +191,7 @@ impl Connections {
             ctx.out.push(Output::Close { conn, how: Linger::Abort });
             return;
         };
-        let phase = Phase::Http { idle: ctx.now + limits.handshake_timeout };
+        let phase = Phase::Opening { deadline: ctx.now + limits.handshake_timeout };
         let (far, token) = (FarEnd::Anybody, None);
         let words = Budget::default();
         let (goodbye, stall) = (None, None);
@@ -301,7 +308,7 @@ impl Connections {
                     self.end(ctx, conn, Linger::Abort);
                     continue;
                 }
-                Phase::Http { .. } => {
+                Phase::Opening { .. } | Phase::Http { .. } => {
                     self.end(ctx, conn, Linger::Abort);
                     continue;
                 }
@@ -507,7 +514,7 @@ impl Connections {
         let deadline = match &entry.phase {
             _ if entry.goodbye.is_some() => entry.goodbye,
             Phase::Http { idle } => Some(*idle),
-            Phase::Asked { deadline, .. } => Some(*deadline),
+            Phase::Opening { deadline } | Phase::Asked { deadline, .. } => Some(*deadline),
             Phase::Session(session) => session.next_timeout(),
         };
         self.timers.set(conn, earlier(deadline, entry.stall));

@@ -282,6 +282,45 @@ fn who_does_not_get_to_the_point_is_cut_off() {
     assert_eq!(server.is_closed(conn), Some(Linger::Abort), "trickling does not help");
 }
 
+/// What TLS says in its handshake is written too.
+#[test]
+fn what_is_said_before_the_first_answer_gives_nobody_more_time() {
+    let limits = Limits { handshake_timeout: 2 * SECOND, ..Limits::default() };
+    let mut server = Server::bounded(limits);
+    let conn = server.connect();
+    server.wait(SECOND);
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(server.ask(conn, head), "HTTP/1.1 100 Continue\r\n\r\n");
+    server.wait(SECOND - Duration::from_millis(50));
+    assert_eq!(server.is_closed(conn), None);
+    server.wait(Duration::from_millis(50));
+    assert_eq!(server.is_closed(conn), Some(Linger::Abort));
+}
+
+#[test]
+fn who_reads_a_page_slowly_does_not_idle() {
+    let page = vec![b'x'; 100_000];
+    let limits = Limits { http_idle_timeout: 2 * SECOND, ..Limits::default() };
+    let mut server = Server::with("", |config| {
+        config.limits = limits;
+        config.pages = Pages::from_files([("client2/long.html".to_owned(), page.clone())]);
+    });
+    let conn = server.connect();
+    server.receive(conn, b"GET /client2/long.html HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut read = 0;
+    while !server.shard.outgoing(conn).is_empty() {
+        let piece = server.shard.outgoing(conn).len().min(10_000);
+        server.shard.wrote(conn, piece);
+        read += piece;
+        server.wait(SECOND);
+    }
+    assert!(read > page.len(), "{read}");
+    server.wait(SECOND - Duration::from_millis(50));
+    assert_eq!(server.is_closed(conn), None);
+    server.wait(Duration::from_millis(50));
+    assert_eq!(server.is_closed(conn), Some(Linger::Abort));
+}
+
 #[test]
 fn who_idles_between_requests_is_cut_off() {
     let limits = Limits { http_idle_timeout: 5 * SECOND, ..Limits::default() };
