@@ -1,5 +1,7 @@
 //! Who may ask what not everybody is to know.
 
+use std::net::IpAddr;
+
 use crate::config::Access;
 use crate::input::Flow;
 use crate::stream::http::Request;
@@ -8,20 +10,27 @@ use super::sources;
 
 /// Whether a request may see what is the operator's alone.
 ///
-/// It may where no `admin.token` is set, where it has the token, and where it comes over loopback,
-/// for whoever is on this host can read the settings too.
+/// It may where no `admin.token` is set, where it has the token, and where it is of somebody on this
+/// host, who can read the settings too.
 pub(crate) fn may_administer(access: &Access, flow: Flow, request: &Request) -> bool {
-    access.admin_token.is_none() || is_over_loopback(flow) || shows_token(access, request)
+    access.admin_token.is_none() || may_change(access, flow, request)
 }
 
-/// Whether a request may change what is the operator's alone.
-///
-/// It may where it has the `admin.token`, and where it comes over loopback, unless a page sends it:
-/// a browser on this host lets any page of the web ask `localhost` for something (RFC 6454 has it
-/// say so in `Origin`).
+/// Whether a request may change what is the operator's alone: if it has the `admin.token`, or is of
+/// somebody on this host.
 pub(crate) fn may_change(access: &Access, flow: Flow, request: &Request) -> bool {
-    let is_of_page = request.header("origin").is_some();
-    is_over_loopback(flow) && !is_of_page || shows_token(access, request)
+    is_of_this_host(flow, request) || shows_token(access, request)
+}
+
+/// Whether somebody on this host sends a request, and not a page in a browser here, which any site
+/// of the web may have sent there.
+///
+/// Browsers let pages ask `localhost` and say so in `Origin` (RFC 6454, section 7), but not if the
+/// page's own name leads here. That name is in `Host` then.
+fn is_of_this_host(flow: Flow, request: &Request) -> bool {
+    let host = request.host();
+    let is_local = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok();
+    is_over_loopback(flow) && is_local && request.header("origin").is_none()
 }
 
 fn is_over_loopback(flow: Flow) -> bool {
@@ -64,6 +73,13 @@ mod tests {
         }
     }
 
+    /// The same, for this host.
+    fn request_for(host: &str, header: Option<&str>) -> Request {
+        let mut request = request(header, None);
+        request.headers.push(("host".to_owned(), host.to_owned()));
+        request
+    }
+
     #[test]
     fn whoever_comes_from_afar_needs_the_token_where_one_is_set() {
         let afar = flow("192.0.2.1:8081", "198.51.100.7:999");
@@ -96,19 +112,42 @@ mod tests {
         let here = flow("127.0.0.1:8081", "127.0.0.1:999");
         let bearer = format!("Bearer {TOKEN}");
         let of_page = |header| {
-            let mut request = request(header, None);
+            let mut request = request_for("localhost:8081", header);
             request.headers.push(("origin".to_owned(), "https://example.com".to_owned()));
             request
         };
+        let of_host = |header| request_for("localhost:8081", header);
         for token in [None, Some(TOKEN)] {
             let access = access(token);
-            assert!(may_change(&access, here, &request(None, None)));
+            assert!(may_change(&access, here, &of_host(None)));
             assert!(!may_change(&access, here, &of_page(None)));
-            assert!(!may_change(&access, afar, &request(None, None)));
-            assert!(!may_change(&access, afar, &request(Some("Bearer wrong"), None)));
+            assert!(!may_change(&access, afar, &of_host(None)));
+            assert!(!may_change(&access, afar, &of_host(Some("Bearer wrong"))));
+            assert_eq!(may_administer(&access, here, &of_page(None)), token.is_none());
             for flow in [afar, here] {
                 assert_eq!(may_change(&access, flow, &of_page(Some(&bearer))), token.is_some());
+                assert!(may_administer(&access, flow, &of_page(Some(&bearer))));
             }
+        }
+    }
+
+    #[test]
+    fn a_site_whose_name_leads_to_this_host_is_not_on_it() {
+        let here = flow("127.0.0.1:8081", "127.0.0.1:999");
+        for (host, expected) in [
+            ("localhost", true),
+            ("LocalHost:8081", true),
+            ("127.0.0.1:8081", true),
+            ("[::1]:8081", true),
+            ("192.0.2.7", true),
+            ("evil.example:8081", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example:8081", false),
+            ("", false),
+        ] {
+            let request = request_for(host, None);
+            assert_eq!(may_administer(&access(Some(TOKEN)), here, &request), expected, "{host}");
+            assert_eq!(may_change(&access(None), here, &request), expected, "{host}");
         }
     }
 
@@ -122,7 +161,7 @@ mod tests {
             ("[::]:8081", "[::ffff:192.0.2.1]:999", false),
             ("10.0.0.1:8081", "10.0.0.1:999", false),
         ] {
-            let nothing = request(None, None);
+            let nothing = request_for("localhost", None);
             let may = may_administer(&access(Some(TOKEN)), flow(local, remote), &nothing);
             assert_eq!(may, expected, "{local} {remote}");
         }

@@ -67,20 +67,11 @@ fn server_list(request: &Request) -> Route {
         let text = "callback must be the name of a JavaScript function.";
         return Route::Answer(Response::error(400, text));
     }
-    let host = request.header("host").unwrap_or_default();
     Route::Ask(Question::ServerList {
         stream: request.query("streamName").map(str::to_owned),
         callback: callback.map(str::to_owned),
-        host: without_port(host).to_owned(),
+        host: request.host().to_owned(),
     })
-}
-
-/// The host of a `Host` field (RFC 9110, section 7.2), an IPv6 address without its brackets.
-fn without_port(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
-    }
-    host.split(':').next().unwrap_or_default()
 }
 
 /// Lets pages read an answer: those of every origin, unless `allow_domains` leaves some out. Then

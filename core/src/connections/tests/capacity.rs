@@ -61,7 +61,7 @@ fn whoever_only_says_that_it_is_a_link_may_ask_for_no_more_than_others() {
 fn a_node_out_of_service_says_so_and_takes_links_all_the_same() {
     let mut server = Server::new();
     let before = server.page();
-    let request = "POST /rest-api/cdn/enforce_node_state HTTP/1.1\r\nHost: x\r\n\
+    let request = "POST /rest-api/cdn/enforce_node_state HTTP/1.1\r\nHost: localhost\r\n\
                    Content-Length: 19\r\n\r\n{\"state\":\"PASSIVE\"}";
     let conn = server.connect();
     assert!(server.ask(conn, request).starts_with("HTTP/1.1 200 "));

@@ -132,7 +132,15 @@ fn statistics_are_the_operators_where_there_is_a_token() {
         assert_eq!(header(&response, "www-authenticate"), challenge, "{target} {fields}");
         assert!(!response.contains("0123456789abcdef"), "{response}");
     }
-    assert_eq!(status(&server.get("/?action=stat")), "200", "over loopback");
+    for (host, fields, expected) in [
+        ("localhost:8081", "", "200"),
+        ("localhost:8081", "Origin: https://evil.example\r\n", "401"),
+        ("evil.example:8081", "", "401"),
+    ] {
+        let conn = server.connect_on([127, 0, 0, 1]);
+        let request = format!("GET /?action=stat HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+        assert_eq!(status(&server.ask(conn, &request)), expected, "{host} {fields}");
+    }
 }
 
 #[test]
@@ -359,8 +367,9 @@ fn connections_are_bounded() {
 fn rest(server: &mut Server, local: [u8; 4], method: &str, fields: &str, body: &str) -> String {
     let conn = server.connect_on(local);
     let length = body.len();
-    let request =
-        format!("{method} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "{method} HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+    );
     server.ask(conn, &request)
 }
 
@@ -435,7 +444,7 @@ fn whoever_may_not_take_a_node_out_of_service_is_told_why() {
 #[test]
 fn whoever_has_settings_read_again_is_told_what_came_of_it() {
     let mut server = Server::new();
-    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: [::1]:8081\r\nContent-Length: 0\r\n\r\n");
     let asked = [server.connect(), server.connect()];
     let told = |server: &mut Server, wish, outcome| {
         server.hear(Input::Command(Command::Reloaded { wish, outcome }));
@@ -468,7 +477,7 @@ fn whoever_has_settings_read_again_is_told_what_came_of_it() {
 #[test]
 fn whoever_asks_while_settings_are_read_is_told_of_the_next_reading() {
     let mut server = Server::new();
-    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: [::1]:8081\r\nContent-Length: 0\r\n\r\n");
     let [early, late] = [server.connect(), server.connect()];
     server.ask(early, &request);
     let wish = server.wishes;
@@ -490,7 +499,7 @@ fn a_node_that_is_about_to_end_reads_no_settings() {
     let conn = server.connect();
     let message = ShardMessage(Message::Door(Door::Draining));
     server.hear(Input::Message { from: ShardId::NODE, message });
-    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: [::1]:8081\r\nContent-Length: 0\r\n\r\n");
     let response = server.ask(conn, &request);
     assert_eq!(status(&response), "409", "{response}");
     assert_eq!(server.wishes, 0);
@@ -500,7 +509,7 @@ fn a_node_that_is_about_to_end_reads_no_settings() {
 fn settings_that_nobody_reads_are_not_waited_for() {
     let mut server = Server::new();
     let conn = server.connect();
-    let request = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("{RELOAD} HTTP/1.1\r\nHost: [::1]:8081\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(server.ask(conn, &request), "");
     server.bench.now += server.bench.config.limits.answer_timeout;
     server.hear(Input::Timeout);

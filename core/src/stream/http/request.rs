@@ -51,6 +51,16 @@ impl Request {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         first(&self.headers, name)
     }
+
+    /// The host that it is for (RFC 9110, section 7.2), an IPv6 address without its brackets; empty
+    /// if it does not say.
+    pub(crate) fn host(&self) -> &str {
+        let host = self.header("host").unwrap_or_default();
+        match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        }
+    }
 }
 
 fn first<'a>(pairs: &'a [(String, String)], key: &str) -> Option<&'a str> {
