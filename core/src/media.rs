@@ -168,6 +168,15 @@ impl Media {
         }
     }
 
+    /// Goes on with settings that may want other words, and other wishes.
+    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
+        self.count_all_video(ctx);
+        let published = self.streams.iter().filter(|(_, stream)| stream.source.is_some());
+        for stream in published.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.set_period(ctx, stream);
+        }
+    }
+
     /// Takes a word from the node, or from another shard's media.
     pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, word: ToMedia) {
         match word {

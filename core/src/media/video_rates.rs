@@ -10,8 +10,8 @@ use crate::message::{Message, ToNode};
 use crate::outbox::Ctx;
 
 impl Media {
-    /// Goes on with settings that may want other words.
-    pub(crate) fn reload(&mut self, ctx: &Ctx<'_>) {
+    /// Begins to count anew for all who are connected: the settings may want other words.
+    pub(super) fn count_all_video(&mut self, ctx: &Ctx<'_>) {
         for (slot, peer) in self.peers.iter().filter(|(_, peer)| peer.is_connected()) {
             self.timers.set(Timer::VideoRate(slot), interval(ctx, peer).map(|it| ctx.now + it));
         }

@@ -41,9 +41,8 @@ impl Media {
     }
 
     pub(super) fn set_period(&mut self, ctx: &Ctx<'_>, id: StreamId) {
-        if ctx.config.settings.periodic_keyframes {
-            let at = ctx.now + ctx.config.limits.keyframe_period;
-            self.timers.set(Timer::Period(id), Some(at));
-        }
+        let wanted = ctx.config.settings.periodic_keyframes;
+        let at = wanted.then(|| ctx.now + ctx.config.limits.keyframe_period);
+        self.timers.set(Timer::Period(id), at);
     }
 }

@@ -195,10 +195,15 @@ fn key_frames_come_on_a_timer_where_wished() {
         rtp_silence_timeout: 60 * SECOND,
         ..Limits::default()
     };
-    for (setting, wanted) in [("true", vec![3, 6, 9]), ("false", vec![])] {
-        let properties = format!("periodic_fir_request={setting}\n");
+    let properties = |setting| format!("periodic_fir_request={setting}\n");
+    for (setting, then, wanted) in [
+        (true, None, vec![3, 6, 9]),
+        (false, None, vec![]),
+        (false, Some(true), vec![3, 6, 9]),
+        (true, Some(false), vec![]),
+    ] {
         let mut near = Bench::new();
-        let mut far = Bench::with(&properties, None).bounded(limits.clone());
+        let mut far = Bench::with(&properties(setting), None).bounded(limits.clone());
         far.now = near.now;
         let egress = Egress::new(StreamId(1), &mut near.rng);
         let formats = published(&chromium_publishes(), "opus,vp8");
@@ -216,6 +221,10 @@ fn key_frames_come_on_a_timer_where_wished() {
             panic!()
         };
         publisher.take_answer(&near.ctx(), &answer.sdp).unwrap();
+        if let Some(setting) = then {
+            far.config.settings = Bench::with(&properties(setting), None).config.settings;
+            media.reload(&far.ctx());
+        }
         let asked = asked(&mut near, &mut publisher, &mut far, &mut media, 11 * SECOND);
         assert_eq!(asked, wanted, "seconds after the offer");
     }
