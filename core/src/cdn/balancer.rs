@@ -69,8 +69,10 @@ impl Balancer {
             edge.dialer.stop(ctx, Linger::Abort);
         }
         let before = std::mem::replace(&mut self.edges, edges);
+        // Several may be on one host.
+        let place = |edge: &Edge| (edge.node.host.clone(), edge.node.link_port());
         for edge in &mut self.edges {
-            if let Some(old) = before.iter().find(|old| old.node.host == edge.node.host) {
+            if let Some(old) = before.iter().find(|old| place(old) == place(edge)) {
                 (edge.load, edge.sent) = (old.load, old.sent);
             }
         }
@@ -287,6 +289,20 @@ fn read_load(text: &str) -> Option<Load> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::Bench;
+
+    #[test]
+    fn edges_on_one_host_keep_what_is_known_of_each() {
+        let node =
+            |n: u16| format!("<node id='{n}'><ip>192.0.2.1</ip><ws>{}</ws></node>", 8080 + n);
+        let xml = format!("<loadbalancer>{}{}</loadbalancer>", node(1), node(2));
+        let mut bench = Bench::with("load_balancing_enabled=true\n", Some(&xml));
+        let mut balancer = Balancer::new(&bench.ctx());
+        let loads = [1, 2].map(|calls| Some(Load { calls, cpu_percent: 0, accepting: true }));
+        balancer.edges.iter_mut().zip(loads).for_each(|(edge, load)| edge.load = load);
+        balancer.reload(&mut bench.ctx(), &[]);
+        assert_eq!(balancer.edges.iter().map(|edge| edge.load).collect::<Vec<_>>(), loads);
+    }
 
     #[test]
     fn a_load_is_read_from_statistics() {
