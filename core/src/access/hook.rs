@@ -30,6 +30,8 @@ type TlsSetting = Result<Arc<rustls::ClientConfig>, rustls::Error>;
 /// All questions that a backend has not answered yet.
 #[derive(Debug)]
 pub(crate) struct Hooks {
+    /// The settings that questions go by.
+    backend: Backend,
     /// For `https`; made once, because the authorities are many.
     tls: Option<TlsSetting>,
     /// The backend's addresses, and since when they are known. They are looked up once for all who
@@ -46,6 +48,22 @@ pub(crate) struct Hooks {
     failing: bool,
 }
 
+/// Where the backend is, and who may vouch for it.
+#[derive(PartialEq, Eq, Debug)]
+struct Backend {
+    hook: Option<Hook>,
+    roots: Vec<Vec<u8>>,
+}
+
+impl Backend {
+    fn of(ctx: &Ctx<'_>) -> Self {
+        let hook = ctx.config.settings.access.hook.clone();
+        let is_secure = hook.as_ref().is_some_and(|hook| hook.secure);
+        let roots = if is_secure { ctx.config.hook_roots.clone() } else { Vec::new() };
+        Self { hook, roots }
+    }
+}
+
 #[derive(Debug)]
 struct Question {
     dialer: Dialer,
@@ -59,6 +77,7 @@ struct Question {
 impl Hooks {
     pub(crate) fn new(ctx: &Ctx<'_>) -> Self {
         Self {
+            backend: Backend::of(ctx),
             tls: tls_setting(ctx),
             addrs: None,
             lookup: None,
@@ -72,8 +91,13 @@ impl Hooks {
     }
 
     /// Takes over the settings of `ctx`, which have changed, for the questions to come. Those that
-    /// still wait for their turn have nobody to be put to any more.
+    /// still wait for their turn have nobody to be put to any more, if the backend is another.
     pub(crate) fn reload(&mut self, ctx: &mut Ctx<'_>) -> Vec<Verdict> {
+        let backend = Backend::of(ctx);
+        if backend == self.backend {
+            return Vec::new();
+        }
+        self.backend = backend;
         (self.tls, self.addrs, self.lookup) = (tls_setting(ctx), None, None);
         self.give_up_waiting(ctx, "the settings changed meanwhile")
     }

@@ -302,6 +302,12 @@ fn whoever_waits_for_a_backend_that_is_asked_no_more_is_told() {
     let limits = Limits { hooks_running_max: 1, ..Limits::default() };
     let mut site = asking(0, "", limits);
     let pages = crowd(&mut site, 3);
+    site.bench.config.settings.keep_alive = None;
+    site.node.reload(&mut site.bench.ctx());
+    site.settle();
+    assert_eq!((denied(&site), site.node.questions()), (vec![], 3), "it is the same backend");
+    let elsewhere = HOOK.replace("/app", "/new");
+    site.bench.config.settings = Bench::with(&elsewhere, None).config.settings;
     site.node.reload(&mut site.bench.ctx());
     site.settle();
     assert_eq!(told(&site, &pages, "The backend gave no answer"), 2);
