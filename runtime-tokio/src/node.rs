@@ -16,6 +16,7 @@ mod command_line;
 mod cpu;
 mod datagrams;
 mod demo;
+mod descriptors;
 mod error;
 mod event_log;
 mod folder;

@@ -48,6 +48,7 @@ on_both! {
     a_hangup_signal_brings_new_settings_and_refuses_bad_ones
     new_settings_come_over_rest_and_once_they_are_written
     connections_are_accepted_again_when_descriptors_are_free
+    as_many_descriptors_are_taken_as_the_process_may_have
 }
 
 // --- bytes ---
@@ -323,7 +324,7 @@ fn new_settings_come_over_rest_and_once_they_are_written(runtime: Runtime) {
 
 fn connections_are_accepted_again_when_descriptors_are_free(runtime: Runtime) {
     let folder = Folder::with("http.port=0\nshards=1\n");
-    let (mut process, server) = Process::start(runtime, &folder, Some(64));
+    let (mut process, server) = Process::start(runtime, &folder, Some("-n 64"));
     let mut connections: Vec<TcpStream> =
         (0..100).map(|_| TcpStream::connect(server).unwrap()).collect();
     let mut last = connections.pop().unwrap();
@@ -336,6 +337,19 @@ fn connections_are_accepted_again_when_descriptors_are_free(runtime: Runtime) {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
+}
+
+fn as_many_descriptors_are_taken_as_the_process_may_have(runtime: Runtime) {
+    let folder = Folder::with("http.port=0\nshards=1\n");
+    let (process, server) = Process::start(runtime, &folder, Some("-Sn 64"));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.child.id())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let files: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(files[0], files[1], "soft and hard");
+    let connections: Vec<TcpStream> =
+        (0..100).map(|_| TcpStream::connect(server).unwrap()).collect();
+    assert_eq!(http::get(server, "/?action=stat").unwrap().status, 200);
+    drop(connections);
 }
 
 // --- nodes and processes ---
@@ -420,9 +434,9 @@ struct Process {
 }
 
 impl Process {
-    /// Starts one, with at most so many file descriptors, and answers with its `http` address.
-    fn start(runtime: Runtime, folder: &Folder, files_max: Option<u32>) -> (Self, SocketAddr) {
-        let limit = files_max.map_or_else(String::new, |max| format!("ulimit -n {max}; "));
+    /// Starts one, within this limit of `ulimit`'s, and answers with its `http` address.
+    fn start(runtime: Runtime, folder: &Folder, limit: Option<&str>) -> (Self, SocketAddr) {
+        let limit = limit.map_or_else(String::new, |limit| format!("ulimit {limit}; "));
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" --config \"$1\"")])
             .arg(binary(runtime).unwrap())

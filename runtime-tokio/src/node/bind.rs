@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::warn;
 
 use super::datagrams::Datagrams;
+use super::descriptors;
 use super::error::StartError;
 use super::interfaces::{candidates, interface_addresses};
 use super::plan::{Plan, crypto, random};
@@ -111,6 +112,7 @@ impl Plan {
             Some(shards) => usize::from(shards.get()),
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
+        descriptors::make_room(shards, &limits);
         let media = bind_media(&settings, shards)?;
         let listeners = bind_listeners(&settings, shards)?;
 
