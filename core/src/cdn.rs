@@ -21,6 +21,7 @@ use crate::timers::{Timers, earlier};
 
 mod admission;
 mod balancer;
+mod held;
 mod link;
 mod load;
 mod play;
@@ -34,6 +35,7 @@ mod tokens;
 
 use admission::Asked;
 use balancer::Balancer;
+use held::Held;
 use play::Play;
 use relay::Links;
 use stream::Stream;
@@ -47,6 +49,7 @@ struct PlayId(u64);
 #[derive(Debug)]
 pub(crate) struct Node {
     sessions: BTreeMap<SessionId, SessionEntry>,
+    held: Held,
     streams: BTreeMap<StreamId, Stream>,
     names: BTreeMap<String, StreamId>,
     plays: BTreeMap<PlayId, Play>,
@@ -132,6 +135,7 @@ impl Node {
     pub(crate) fn new(ctx: &Ctx<'_>) -> Self {
         Self {
             sessions: BTreeMap::new(),
+            held: Held::default(),
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
             plays: BTreeMap::new(),
@@ -295,6 +299,7 @@ impl Node {
 
     fn forget_session(&mut self, ctx: &mut Ctx<'_>, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
+        self.held.take_off(entry.remote.ip(), entry.media.len());
         self.load.links -= usize::from(entry.link.is_some());
         self.mind_the_door(ctx);
         for media in entry.media.into_values() {
@@ -354,9 +359,18 @@ impl Node {
         self.sessions.get(&session)?.media.get(media_session).copied()
     }
 
+    /// Notes what a session publishes, plays or waits for.
+    fn note_media(&mut self, session: SessionId, media_session: String, media: MediaSession) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if entry.media.insert(media_session, media).is_none() {
+            self.held.add(entry.remote.ip());
+        }
+    }
+
     fn forget_media(&mut self, session: SessionId, media_session: &str) {
-        if let Some(entry) = self.sessions.get_mut(&session) {
-            entry.media.remove(media_session);
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if entry.media.remove(media_session).is_some() {
+            self.held.take_off(entry.remote.ip(), 1);
         }
     }
 

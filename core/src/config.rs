@@ -32,6 +32,7 @@ mod values;
 
 pub use access::{Access, Hook, Rule};
 pub use balancing::{Balancing, Distribution, EdgeNode, Fingerprint, FingerprintError, Mode};
+pub(crate) use capacity::one_address;
 pub use capacity::{Capacity, Network};
 pub use diagnostics::{SettingsError, Warning};
 pub use keys::{Effect, KEYS, Key};

@@ -63,9 +63,8 @@ impl Node {
     }
 
     fn wait_for_backend(&mut self, id: AskId, asked: Asked) {
-        if let Some(entry) = self.sessions.get_mut(&asked.session) {
-            entry.media.insert(asked.request.media_session.clone(), MediaSession::Asked(id));
-        }
+        let media_session = asked.request.media_session.clone();
+        self.note_media(asked.session, media_session, MediaSession::Asked(id));
         self.asked.insert(id, asked);
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Node;
+use super::{Node, SessionEntry};
 use crate::access::Act;
 use crate::id::{SessionId, ShardId};
 use crate::message::{Door, Message, NodeState};
@@ -52,14 +52,33 @@ impl Load {
 impl Node {
     /// Whether there is room for one more who publishes or plays, or what he is told. What a link
     /// brings is wanted here by viewers, and is refused only where nobody can come any more.
-    pub(super) fn has_room(&self, ctx: &Ctx<'_>, session: SessionId, act: Act) -> Result<(), Info> {
-        let entry = self.sessions.get(&session);
-        let is_link = entry.is_some_and(|entry| entry.link.is_some());
+    pub(super) fn has_room(
+        &self,
+        ctx: &mut Ctx<'_>,
+        session: SessionId,
+        act: Act,
+    ) -> Result<(), Info> {
+        let Some(entry) = self.sessions.get(&session) else { return Err(Info::Failed) };
         match act {
-            Act::Play => self.has_room_to_play(ctx),
-            Act::Publish if is_link && !self.load.draining => Ok(()),
-            Act::Publish => self.has_strength(ctx),
+            Act::Play => self.has_room_to_play(ctx)?,
+            Act::Publish if entry.link.is_some() && !self.load.draining => {}
+            Act::Publish => self.has_strength(ctx)?,
         }
+        self.may_have_more(ctx, entry)
+    }
+
+    /// Whether the address of a session may have one more stream, or what he is told. A link that
+    /// proved what it is has all that its origin has.
+    fn may_have_more(&self, ctx: &mut Ctx<'_>, entry: &SessionEntry) -> Result<(), Info> {
+        let (address, capacity) = (entry.remote.ip(), &ctx.config.settings.capacity);
+        let is_proven = entry.link.as_ref().is_some_and(|link| link.proven);
+        let few = (self.held.of(address) as u64) < capacity.streams;
+        if few || is_proven || capacity.exempts(address) {
+            return Ok(());
+        }
+        let why = "too many streams of one address (address.streams)".to_owned();
+        ctx.out.event(Event::Refused { remote: entry.remote, why });
+        Err(Info::TooManyOfAddress)
     }
 
     /// Whether one more viewer may come, or what he is told.

@@ -68,9 +68,7 @@ impl Node {
         let StreamRequest { media_session, name, sdp: offer, .. } = request;
         self.last_play += 1;
         let id = PlayId(self.last_play);
-        if let Some(entry) = self.sessions.get_mut(&session) {
-            entry.media.insert(media_session.clone(), MediaSession::Play(id));
-        }
+        self.note_media(session, media_session.clone(), MediaSession::Play(id));
         let found = self.find_playable(&name);
         if found.is_none() {
             self.waiting.entry(name.clone()).or_default().push(id);

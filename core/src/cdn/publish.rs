@@ -161,10 +161,8 @@ impl Node {
         let run = stream.runs;
         let media_session = request.media_session.clone();
         stream.publisher = Some(Publisher { session, media_session, peer, formats: None });
-        if let Some(entry) = self.sessions.get_mut(&session) {
-            entry.media.insert(request.media_session, MediaSession::Publication(id));
-        }
         let is_relay = stream.link.is_some();
+        self.note_media(session, request.media_session, MediaSession::Publication(id));
         let word = ToMedia::AcceptIngest { peer, stream: id, run, is_relay, offer: request.sdp };
         ctx.out.post(shard, Message::Media(word));
     }

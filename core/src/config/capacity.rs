@@ -1,6 +1,6 @@
 //! Who is taken in at all: what one address may ask for, and what the node takes on altogether.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::diagnostics::SettingsError;
@@ -30,6 +30,8 @@ pub struct Capacity {
     /// `address.joins_per_second`: plays and publications that one address may ask for, on each
     /// shard.
     pub joins_per_second: u64,
+    /// `address.streams`: streams that one address may publish and play at once, on the node.
+    pub streams: u64,
     /// `address.exempt`: whose addresses are not counted.
     pub exempt: Vec<Network>,
     /// `drain.timeout`: how long a draining node waits for its viewers to leave by themselves.
@@ -74,6 +76,15 @@ impl Network {
     }
 }
 
+/// What counts as one address: of IPv6 the network, of which one host may use all
+/// (RFC 4291, section 2.5.4).
+pub(crate) fn one_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
 impl Capacity {
     /// Whether an address is let alone.
     pub fn exempts(&self, address: IpAddr) -> bool {
@@ -93,6 +104,7 @@ pub(super) fn read(values: &Values) -> Result<Capacity, SettingsError> {
         connections: rate("address.connections")?,
         connections_per_second: rate("address.connections_per_second")?,
         joins_per_second: rate("address.joins_per_second")?,
+        streams: rate("address.streams")?,
         exempt: networks(&values.get("address.exempt"))?,
         drain_wait: values.get("drain.timeout").millis(0)?,
     })

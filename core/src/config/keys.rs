@@ -88,6 +88,7 @@ pub const KEYS: &[Key] = &[
     works("address.connections", "1000", "TCP connections of one address at once, on each shard"),
     works("address.connections_per_second", "50", "those it may open, 5 s at once, on each shard"),
     works("address.joins_per_second", "50", "streams it may ask for, 5 s at once, on each shard"),
+    works("address.streams", "1000", "streams it may publish and play at once, on the node"),
     works("address.exempt", "127.0.0.0/8,::1", "addresses and networks that are not counted"),
     works("drain.timeout", "0", "ms that a draining node waits for its viewers to leave"),
     works("allow_domains", "*", "hosts whose pages may connect, such as *.a.com,!*.evil.com"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::config::Capacity;
+use crate::config::{Capacity, one_address};
 
 /// What may come at once is what may come within this time.
 const BURST: Duration = Duration::from_secs(5);
@@ -109,7 +109,7 @@ impl Addresses {
     /// An address's account, and its key. With too many of them, newcomers share one: they find
     /// less, and those who are known lose nothing.
     fn account(&mut self, now: Instant, address: IpAddr) -> (IpAddr, &mut Account) {
-        let mut key = source(address);
+        let mut key = one_address(address);
         if !self.table.contains_key(&key) {
             self.sweep(now);
             if self.table.len() >= self.addresses_max {
@@ -132,15 +132,6 @@ impl Addresses {
 
 /// Stands for all who have no account of their own; no connection comes from there.
 const SHARED: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-
-/// What counts as one address: of IPv6 the network, of which one host may use all
-/// (RFC 4291, section 2.5.4).
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,8 @@ pub(crate) enum Info {
     TooManyStreams,
     /// The address asks for too many streams in too short a time.
     TooFast,
+    /// The address has as many streams as it may have.
+    TooManyOfAddress,
     /// The node has not kept up with what it was asked for before.
     Overloaded,
     /// The node is at a limit that its operator set.
@@ -76,6 +78,7 @@ impl Info {
             Self::ProviderUnsupported => "Only WebRTC is offered by this server",
             Self::PullUnsupported => "Failed to get agent storage",
             Self::TooFast => "Too many requests from this address, try again in a moment",
+            Self::TooManyOfAddress => "Too many streams of this address, end one first",
             Self::Overloaded => "This server is overloaded, try again in a moment",
             Self::Full => "This server is full, try another one or try again later",
             Self::Passive => "This server is out of service, try another one",

@@ -24,6 +24,7 @@ fn with(token: Option<Secret>, id: &str) -> StreamRequest {
 pub(super) fn empty(site: &Site) {
     let node = &site.node;
     assert!(node.streams.is_empty() && node.names.is_empty() && node.plays.is_empty());
+    assert!(node.held.is_empty());
     assert!(node.waiting.is_empty() && node.peers.is_empty() && node.asked.is_empty());
     assert!(node.sessions.values().all(|session| session.media.is_empty()));
     assert_eq!((node.questions(), node.timers.len()), (0, 0));

@@ -4,6 +4,7 @@ use super::*;
 
 const FULL: &str = "This server is full, try another one or try again later";
 const PASSIVE: &str = "This server is out of service, try another one";
+const MANY: &str = "Too many streams of this address, end one first";
 const ENDS: &str = "This server is shutting down";
 
 fn site(properties: &str) -> Site {
@@ -164,4 +165,76 @@ fn a_node_that_ends_serves_whom_it_has_and_nobody_else() {
     assert!(site.node.has_viewers());
     site.stop(publisher, "v1");
     assert!(!site.node.has_viewers());
+}
+
+#[test]
+fn an_address_has_so_many_streams_at_once_on_whatever_sessions() {
+    let mut site = site("address.streams=3\nplay.wait=60000\n");
+    let [one, two, other] = ["10.0.0.1", "10.0.0.1", "10.0.0.2"].map(|from| site.join(from));
+    site.live(one, "p", "a");
+    site.watch(two, "v1", "a");
+    // Whoever still waits for a name counts as well.
+    site.play(two, "v2", "not there");
+    site.play(one, "v3", "a");
+    site.publish(two, "p2", "b");
+    assert_eq!(site.status(one, "v3"), failed(MANY));
+    assert_eq!(site.status(two, "p2"), failed(MANY));
+    let why = "too many streams of one address (address.streams)".to_owned();
+    let refused =
+        |event: &&Event| matches!(event, Event::Refused { why: told, .. } if *told == why);
+    assert_eq!(site.events.iter().filter(refused).count(), 2);
+    site.watch(other, "v", "a");
+    assert_eq!(site.status(other, "v").0, "PLAYING", "another does not mind");
+    site.stop(two, "v2");
+    site.live(one, "p2", "b");
+    assert_eq!(site.status(one, "p2").0, "PUBLISHING");
+    site.leave(two);
+    site.watch(one, "v4", "a");
+    assert_eq!(site.status(one, "v4").0, "PLAYING");
+    site.play(one, "v5", "a");
+    assert_eq!(site.status(one, "v5"), failed(MANY));
+}
+
+#[test]
+fn a_network_of_ipv6_has_as_many_streams_as_one_address_and_the_exempt_have_any_number() {
+    let mut site = site("address.streams=1\naddress.exempt=10.0.0.9\n");
+    let [one, two] = ["2001:db8::1", "2001:db8::2"].map(|from| site.join(from));
+    site.live(one, "p", "a");
+    site.play(two, "v", "a");
+    assert_eq!(site.status(two, "v"), failed(MANY));
+    let exempt = site.join("10.0.0.9");
+    for id in ["v1", "v2", "v3"] {
+        site.watch(exempt, id, "a");
+        assert_eq!(site.status(exempt, id).0, "PLAYING");
+    }
+}
+
+#[test]
+fn a_link_has_any_number_of_streams_once_it_proved_what_it_is() {
+    let mut site = site("address.streams=1\n");
+    let claimed = site.link("10.0.0.1", "origin");
+    site.live(claimed, "1", "a");
+    site.publish(claimed, "2", "b");
+    assert_eq!(site.status(claimed, "2"), failed(MANY));
+    let proven = authentication::proven(&mut site, "10.0.0.2", "origin");
+    for (id, name) in [("3", "c"), ("4", "d")] {
+        site.live(proven, id, name);
+        assert_eq!(site.status(proven, id).0, "PUBLISHING");
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_backend_has_a_stream_already() {
+    let hook = hooks::HOOK;
+    let mut site = site(&format!("{hook}address.streams=2\n"));
+    site.edges.insert(edge(200), Edge { up: true, ..Edge::default() });
+    let page = site.join("10.0.0.1");
+    for id in ["1", "2", "3"] {
+        site.play(page, id, "a");
+    }
+    assert_eq!(site.node.questions(), 2);
+    assert_eq!(site.status(page, "3"), failed(MANY));
+    site.stop(page, "1");
+    site.play(page, "4", "a");
+    assert_eq!(site.node.questions(), 2);
 }

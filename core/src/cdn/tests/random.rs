@@ -1,5 +1,7 @@
 //! Pages that publish and play in any order, against a model that knows names and ids alone.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -270,6 +272,12 @@ proptest! {
             prop_assert_eq!(viewers, expected);
             prop_assert_eq!(stage.site.node.names.len(), model.streams.len());
             prop_assert_eq!(stage.site.node.peers.len(), stage.peers.len());
+            let sessions = stage.site.node.sessions.values();
+            let open: usize = sessions.map(|session| session.media.len()).sum();
+            let held = ADDRESSES.iter().collect::<BTreeSet<_>>().into_iter();
+            let held: usize =
+                held.map(|address| stage.site.node.held.of(address.parse().unwrap())).sum();
+            prop_assert_eq!(held, open);
         }
         for page in 0..ADDRESSES.len() {
             stage.leave(page);
@@ -277,7 +285,7 @@ proptest! {
         stage.site.wait_ms(GRACE);
         let node = &stage.site.node;
         prop_assert!(node.streams.is_empty() && node.names.is_empty() && node.plays.is_empty());
-        prop_assert!(node.waiting.is_empty() && node.peers.is_empty());
+        prop_assert!(node.waiting.is_empty() && node.peers.is_empty() && node.held.is_empty());
         prop_assert_eq!(node.timers.len(), 0);
         prop_assert_eq!(&node.placed, &[0]);
         let events = &stage.site.events;

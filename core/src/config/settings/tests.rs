@@ -78,6 +78,7 @@ fn an_empty_file_gives_the_defaults() {
             connections: 1_000,
             connections_per_second: 50,
             joins_per_second: 50,
+            streams: 1_000,
             exempt: ["127.0.0.0/8", "::1"].iter().filter_map(|it| Network::parse(it)).collect(),
             drain_wait: Duration::ZERO,
         },
@@ -242,6 +243,7 @@ limit.cpu=90
 address.connections=20
 address.connections_per_second=2
 address.joins_per_second=3
+address.streams=4
 address.exempt=
 drain.timeout=600000
 client_dir=C:\\\\pages
@@ -287,6 +289,7 @@ fn every_working_key_reaches_its_field() {
             connections: 20,
             connections_per_second: 2,
             joins_per_second: 3,
+            streams: 4,
             exempt: vec![],
             drain_wait: Duration::from_secs(600),
         },
