@@ -14,6 +14,7 @@ pub mod mutants;
 pub mod page;
 pub mod process;
 pub mod real;
+pub mod roster;
 pub mod scenario;
 pub mod sim;
 pub mod soak;

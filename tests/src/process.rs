@@ -139,11 +139,7 @@ impl Server {
         telling: Telling,
     ) -> Result<Self, String> {
         let folder = new_folder().map_err(|error| error.to_string())?;
-        let text = format!("load_balancing_enabled={}\n{properties}", balancing.is_some());
-        let wrote = fs::write(folder.join("flashphoner.properties"), text).and_then(|()| {
-            balancing.map_or(Ok(()), |xml| fs::write(folder.join("loadbalancing.xml"), xml))
-        });
-        wrote.map_err(|error| format!("{}: {error}", folder.display()))?;
+        write_settings(&folder, properties, balancing)?;
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let child = spawn(runtime, &folder, &options, telling)?;
         let ready = BTreeMap::new();
@@ -168,6 +164,16 @@ impl Server {
     pub fn start_again(&mut self, meanwhile: impl FnMut()) -> Result<(), String> {
         self.child = spawn(self.runtime, &self.folder, &self.options, self.telling)?;
         self.get_ready(meanwhile)
+    }
+
+    /// Writes its settings anew, as [`Server::start_from`] takes them. When it reads them is for
+    /// others to say, or for itself.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be written.
+    pub fn write(&self, properties: &str, balancing: Option<&str>) -> Result<(), String> {
+        write_settings(&self.folder, properties, balancing)
     }
 
     /// Asks the process to end in good order.
@@ -277,6 +283,22 @@ fn on_loopback(properties: &str) -> String {
     )
 }
 
+/// Writes those of a server's two files that change. Whenever it looks, each is there as a whole.
+fn write_settings(folder: &Path, properties: &str, balancing: Option<&str>) -> Result<(), String> {
+    let properties = format!("load_balancing_enabled={}\n{properties}", balancing.is_some());
+    let files = [("flashphoner.properties", Some(&*properties)), ("loadbalancing.xml", balancing)];
+    for (name, text) in files {
+        let (file, draft) = (folder.join(name), folder.join("draft"));
+        let Some(text) = text else { continue };
+        if fs::read(&file).is_ok_and(|before| before == text.as_bytes()) {
+            continue;
+        }
+        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &file));
+        written.map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
+}
+
 fn spawn(
     runtime: Runtime,
     folder: &Path,
@@ -318,10 +340,12 @@ pub fn in_session(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What is logged: everything that shards report, and of the rest what the developer wants.
+/// What is logged: everything that shards report, what becomes of new settings, and of the rest
+/// what the developer wants.
 fn filter() -> String {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-    format!("{wanted},distributary_tokio::node::event_log=debug")
+    let node = "distributary_tokio::node";
+    format!("{wanted},{node}::event_log=debug,{node}::reload=info")
 }
 
 fn new_folder() -> std::io::Result<PathBuf> {

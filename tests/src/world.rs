@@ -6,6 +6,7 @@ use distributary_core::Event;
 use serde_json::Value;
 
 use crate::browser::{Browser, Shape};
+use crate::http::Answer;
 use crate::page::Page;
 
 /// What nodes that have an `admin.token` have as one: whoever watches them must know it.
@@ -98,6 +99,26 @@ pub enum Weather {
     Rough,
 }
 
+/// What a `loadbalancing.xml` lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edges<'a> {
+    /// The nodes of these names.
+    Listed(&'a [&'a str]),
+    /// The same, but the end of the file is missing.
+    Torn(&'a [&'a str]),
+}
+
+/// What has a node read its settings again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cue {
+    /// Somebody asks for it over REST, and shows [`ADMIN_TOKEN`].
+    Rest,
+    /// Its process is sent SIGHUP.
+    Hangup,
+    /// It sees that a file was written. Where two were, it may see them one by one.
+    Files,
+}
+
 /// Nodes, people who publish and play, and what goes wrong between them in every world.
 ///
 /// What only a simulated network can do, [`Partition`] and [`Sim`](crate::sim::Sim) have.
@@ -139,8 +160,22 @@ pub trait World {
     fn page(&self, page: usize) -> &Page;
     /// A node's `?action=stat`; `None` if it does not run.
     fn statistics(&mut self, node: NodeId) -> Option<String>;
-    /// Sends a whole HTTP/1.1 request to a node, and answers with the body of a 200.
-    fn request(&mut self, node: NodeId, request: &str) -> Option<String>;
+    /// Sends a whole HTTP/1.1 request to a node, and answers with what it says; `None` if it does
+    /// not run.
+    fn request(&mut self, node: NodeId, request: &str) -> Option<Answer>;
+    /// Writes a node's two files anew and has them read: `properties` as [`World::node`] takes
+    /// them, in place of those from before.
+    ///
+    /// # Errors
+    ///
+    /// Why they are refused, in the node's words.
+    fn rewrite(
+        &mut self,
+        node: NodeId,
+        properties: &str,
+        edges: Edges<'_>,
+        cue: Cue,
+    ) -> Result<(), String>;
     /// What a node reported in all its lives, in order.
     fn events(&self, node: NodeId) -> Vec<Event>;
 
@@ -157,6 +192,28 @@ pub trait World {
     /// The last status that a party was told.
     fn status(&self, party: &Party) -> &str {
         self.browser(party).stream(&party.id).map_or("PENDING", |stream| stream.status())
+    }
+
+    /// Asks a node over REST to read its settings again.
+    ///
+    /// # Errors
+    ///
+    /// Why they are refused, as it says.
+    fn ask_to_reload(&mut self, node: NodeId) -> Result<(), String> {
+        let request = format!(
+            "POST /rest-api/cdn/reload_settings HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\
+             Authorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let answer = self.request(node, &request).expect("whoever asks it has it running");
+        if (answer.status, answer.body.as_str()) == (200, r#"{"settings":"NEW"}"#) {
+            return Ok(());
+        }
+        assert_eq!(answer.status, 409, "{answer:?}");
+        let told: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let reason = told.get("reason").and_then(Value::as_str).unwrap_or_default();
+        let why = reason.strip_prefix("The old settings stay: ");
+        let why = why.and_then(|why| why.strip_suffix('.'));
+        Err(why.unwrap_or_else(|| panic!("no reason in {answer:?}")).to_owned())
     }
 
     /// Lets time pass until `done`, and answers whether that came within `span`.

@@ -6,21 +6,43 @@ use serde_json::Value;
 /// The module that writes events and nothing else.
 const TARGET: &str = "distributary_tokio::node::event_log";
 
-/// All events of a log.
+/// What a node says of new settings that it goes on with.
+const IN_FORCE: &str = "the new settings are in force";
+/// What it says of those that it cannot go on with, before the reason.
+const REFUSED: &str = "the new settings are refused, the old ones stay: ";
+
+/// All events of a log. That settings were `refused` for these reasons is known already.
 ///
 /// # Panics
 ///
-/// If there is a line among them that stands for no event, or an error anywhere.
-pub(super) fn events(log: &str) -> Vec<Event> {
+/// If there is a line among them that stands for no event, or another error anywhere.
+pub(super) fn events(log: &str, refused: &[String]) -> Vec<Event> {
     let lines = log.lines().map(|line| {
         serde_json::from_str(line).unwrap_or_else(|_| panic!("a line that is not JSON: {line}"))
     });
-    lines.filter_map(|line: Value| read(&line)).collect()
+    lines.filter_map(|line: Value| read(&line, refused)).collect()
 }
 
-fn read(line: &Value) -> Option<Event> {
+/// What became of settings that were read again, the first time in a log; `None`: nothing yet.
+pub(super) fn outcome(log: &str) -> Option<Result<(), String>> {
+    // The last line may be half written.
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    lines.filter_map(|line: Value| read_outcome(&line)).next()
+}
+
+fn read_outcome(line: &Value) -> Option<Result<(), String>> {
+    let message = line.get("fields")?.get("message")?.as_str()?;
+    if message == IN_FORCE {
+        return Some(Ok(()));
+    }
+    message.strip_prefix(REFUSED).map(|why| Err(why.to_owned()))
+}
+
+fn read(line: &Value, refused: &[String]) -> Option<Event> {
     let of = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
-    assert_ne!(of("level"), "ERROR", "{line}");
+    let why = read_outcome(line).and_then(Result::err);
+    let is_known = why.is_some_and(|why| refused.contains(&why));
+    assert!(of("level") != "ERROR" || is_known, "{line}");
     if of("target") != TARGET {
         return None;
     }

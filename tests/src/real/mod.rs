@@ -11,7 +11,8 @@ mod network;
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use distributary_core::Event;
 use serde_json::Value;
@@ -20,11 +21,12 @@ use self::cable::Cable;
 pub(crate) use self::network::Network;
 use crate::browser::Shape;
 use crate::client::Pages;
-use crate::http;
+use crate::http::{self, Answer};
 use crate::lossy::{LossyPath, Terms};
 use crate::page::Page;
 use crate::process::{Runtime, Server};
-use crate::world::{NodeId, Party, Weather, World};
+use crate::roster::Roster;
+use crate::world::{Cue, Edges, NodeId, Party, Weather, World};
 
 /// Ports of every node. No other test and no ephemeral port is at these.
 pub(crate) const WS_PORT: u16 = 21_080;
@@ -36,8 +38,10 @@ const CABLE_PORT: u16 = 21_200;
 const FIRST_PAGE: usize = 20;
 /// Addresses from there on are those at which nodes are reached over paths that lose something.
 const ANNOUNCED: usize = 200;
-/// Between two looks at a server that starts.
+/// Between two looks at a server that starts, or reads its settings.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a server may take to read its settings again.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nodes of one runtime, and pages that talk to them over real sockets.
 #[derive(Debug)]
@@ -47,6 +51,10 @@ pub struct Real {
     /// Names of nodes, also of those to come, in the order of their addresses.
     names: Vec<String>,
     nodes: Vec<(IpAddr, Server)>,
+    /// Of each node the lines of its properties that no scenario writes, and its list of edges.
+    settings: Vec<(String, Roster)>,
+    /// Why nodes refused settings.
+    refused: Vec<String>,
     ways: Vec<Way>,
     pages: Pages,
     /// Each page's address.
@@ -69,6 +77,8 @@ impl Real {
             network: Network::take(),
             names: Vec::new(),
             nodes: Vec::new(),
+            settings: Vec::new(),
+            refused: Vec::new(),
             ways: Vec::new(),
             pages: Pages::default(),
             machines: Vec::new(),
@@ -113,9 +123,20 @@ impl Real {
         self.network.address(index + 1)
     }
 
-    /// Lays the way from a node that is being added to another one, and answers with its port.
+    /// A node's `loadbalancing.xml`, to whose edges ways are laid.
+    fn balancing(&mut self, node: NodeId, edges: &Roster) -> Option<String> {
+        edges.text(|name| {
+            let to = self.address_of(name);
+            (to.to_string(), self.lay_way(node, to))
+        })
+    }
+
+    /// Lays the way from a node to another one, if there is none yet, and answers with its port.
     fn lay_way(&mut self, from: NodeId, to: IpAddr) -> u16 {
         let port = CABLE_PORT + u16::try_from(from.0).expect("a world has few nodes");
+        if self.ways.iter().any(|way| way.from == from && way.to == to) {
+            return port;
+        }
         let mut way = Way { from, to, port, cable: None };
         if self.nodes.iter_mut().any(|(ip, server)| *ip == to && server.is_running()) {
             way.open();
@@ -145,6 +166,20 @@ impl Real {
         self.open(machine, node)
     }
 
+    /// Waits for what a node's log says, from this byte on, of settings that it read again.
+    fn outcome(&mut self, node: NodeId, from: usize) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (_, server) = self.at(node);
+            let text = server.log();
+            if let Some(outcome) = text.get(from..).and_then(log::outcome) {
+                return outcome;
+            }
+            assert!(Instant::now() < end, "n{} did not read its settings again", node.0);
+            self.pages.run(LOOK);
+        }
+    }
+
     fn publish_on(&mut self, page: usize, name: &str, shape: Shape) -> Party {
         self.pages.publish(page, name, shape).expect("the machine has UDP ports left")
     }
@@ -153,7 +188,7 @@ impl Real {
 impl Drop for Real {
     /// Tells a failed test's reader what the nodes said.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             let mut text = String::new();
             for ((ip, server), name) in self.nodes.iter().zip(&self.names) {
                 text.push_str(&format!("{name} at {ip}:\n{}\n", server.log()));
@@ -172,24 +207,19 @@ impl World for Real {
     fn node(&mut self, name: &str, edges: &[&str], shards: u16, properties: &str) -> NodeId {
         let node = NodeId(self.nodes.len());
         let ip = self.address_of(name);
-        let mut balancing = String::from("<loadbalancer stream_distribution=\"webrtc\">\n");
-        for (edge, id) in edges.iter().zip(1..) {
-            let to = self.address_of(edge);
-            let port = self.lay_way(node, to);
-            let line = format!("<node id=\"{id}\"><ip>{to}</ip><ws>{port}</ws></node>\n");
-            balancing.push_str(&line);
-        }
-        balancing.push_str("</loadbalancer>\n");
+        let mut roster = Roster::default();
+        roster.add(edges);
+        let balancing = self.balancing(node, &roster);
         let announced = self.lay_paths(ip, shards);
-        let properties = format!(
+        let own = format!(
             "ip={announced}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\n\
              http.port={HTTP_PORT}\nhttps.port=off\npage.port=off\n\
-             media_port_from={MEDIA_PORT}\nshards={shards}\nnode.id={name}\n{properties}"
+             media_port_from={MEDIA_PORT}\nshards={shards}\nnode.id={name}\n"
         );
-        let balancing = (!edges.is_empty()).then_some(balancing.as_str());
-        let options = ["--log", "json"];
-        let server = Server::start_from(self.runtime, &properties, balancing, &options);
+        let (properties, options) = (format!("{own}{properties}"), ["--log", "json"]);
+        let server = Server::start_from(self.runtime, &properties, balancing.as_deref(), &options);
         self.nodes.push((ip, server.unwrap_or_else(|error| panic!("{name}: {error}"))));
+        self.settings.push((own, roster));
         self.open_ways_to(ip);
         node
     }
@@ -283,15 +313,47 @@ impl World for Real {
         (answer.status == 200).then_some(answer.body)
     }
 
-    fn request(&mut self, node: NodeId, request: &str) -> Option<String> {
+    fn request(&mut self, node: NodeId, request: &str) -> Option<Answer> {
         let (ip, _) = self.at(node);
-        let answer = http::exchange((ip, HTTP_PORT).into(), request.as_bytes()).ok()?;
-        (answer.status == 200).then_some(answer.body)
+        let request = request.as_bytes().to_vec();
+        let asking = thread::spawn(move || http::exchange((ip, HTTP_PORT).into(), &request));
+        // An answer may take its time, in which publishers must not fall silent.
+        while !asking.is_finished() {
+            self.pages.run(LOOK);
+        }
+        asking.join().ok()?.ok()
+    }
+
+    fn rewrite(
+        &mut self,
+        node: NodeId,
+        properties: &str,
+        edges: Edges<'_>,
+        cue: Cue,
+    ) -> Result<(), String> {
+        let settings = self.settings.get_mut(node.0).expect("the node was added");
+        settings.1.set(edges);
+        let (own, roster) = settings.clone();
+        let balancing = self.balancing(node, &roster);
+        let (_, server) = self.at(node);
+        let before = server.log().len();
+        let mut done = server.write(&format!("{own}{properties}"), balancing.as_deref());
+        if cue == Cue::Hangup {
+            done = done.and_then(|()| server.signal("HUP"));
+        }
+        done.unwrap_or_else(|error| panic!("n{}: {error}", node.0));
+        let answer = (cue == Cue::Rest).then(|| self.ask_to_reload(node));
+        let outcome = self.outcome(node, before);
+        if let Some(answer) = answer {
+            assert_eq!(answer, outcome, "n{} answers one thing and logs another", node.0);
+        }
+        self.refused.extend(outcome.clone().err());
+        outcome
     }
 
     fn events(&self, node: NodeId) -> Vec<Event> {
         let (_, server) = self.nodes.get(node.0).expect("the node was added");
-        log::events(&server.log())
+        log::events(&server.log(), &self.refused)
     }
 }
 

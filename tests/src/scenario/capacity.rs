@@ -91,5 +91,6 @@ fn enforce<W: World>(
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stage.world.request(node, &format!("{head}{body}"))
+    let answer = stage.world.request(node, &format!("{head}{body}"))?;
+    (answer.status == 200).then_some(answer.body)
 }

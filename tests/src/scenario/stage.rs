@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Account;
 use crate::browser::{Shape, Track};
 use crate::sim::oracle::{self, Mercy};
-use crate::world::{NodeId, Party, Seen, Weather, World, figure};
+use crate::world::{Cue, Edges, NodeId, Party, Seen, Weather, World, figure};
 
 /// How long a status may take, even on a bad day.
 const SOON: Duration = Duration::from_secs(15);
@@ -58,11 +58,28 @@ impl<W: World> Stage<W> {
 
     /// The same with more lines of `flashphoner.properties`.
     pub(crate) fn node_with(&mut self, name: &str, edges: &[&str], properties: &str) -> NodeId {
-        let graces = if self.is_real() { LONG_GRACES } else { GRACES };
-        let properties = format!("{graces}{properties}");
+        let properties = self.with_graces(properties);
         let node = self.world.node(name, edges, self.shards, &properties);
         self.joins(node);
         node
+    }
+
+    /// Writes a node's settings anew and has them read: `properties` take the place of those that
+    /// it was added with. An error is why they are refused.
+    pub(crate) fn rewrite(
+        &mut self,
+        node: NodeId,
+        properties: &str,
+        edges: Edges<'_>,
+        cue: Cue,
+    ) -> Result<(), String> {
+        let properties = self.with_graces(properties);
+        self.world.rewrite(node, &properties, edges, cue)
+    }
+
+    fn with_graces(&self, properties: &str) -> String {
+        let graces = if self.is_real() { LONG_GRACES } else { GRACES };
+        format!("{graces}{properties}")
     }
 
     /// Counts a node in that was added otherwise.

@@ -142,8 +142,7 @@ impl Sim {
                 Output::Close { conn, how } => self.close_shard(node, shard, conn, how),
                 Output::Bind { socket } => self.bind(node, shard, socket),
                 Output::Reload { wish } => {
-                    self.reload(node);
-                    let outcome = Ok(());
+                    let outcome = self.reload(node).map_err(Into::into);
                     self.input(node, shard, Input::Command(Command::Reloaded { wish, outcome }));
                 }
                 Output::Resolve { lookup, host } => self.resolve(node, shard, lookup, &host),

@@ -8,6 +8,7 @@ use distributary_core::{Command, Epoch, Event as Fact, Input, ShardId, Tables};
 
 use super::node::{self, Node, Plan};
 use super::{Event, Sim, UNIX_AT_START};
+use crate::world::Edges;
 
 /// How far the new address of a node that moved is from its old one.
 const MOVED: usize = 100;
@@ -171,19 +172,28 @@ impl Sim {
         }
     }
 
-    /// Lets a node read its settings again, which are as they were.
-    pub fn reload(&mut self, index: usize) {
-        if let Some(config) = self.nodes.get(index).map(|node| node.config.clone()) {
-            self.note(format_args!("n{index} reads its settings again"));
-            self.command(index, Command::Reload(config));
+    /// Lets a node read its settings again.
+    ///
+    /// # Errors
+    ///
+    /// Why it refuses them and goes on as before.
+    pub fn reload(&mut self, index: usize) -> Result<(), String> {
+        self.note(format_args!("n{index} reads its settings again"));
+        let node = self.nodes.get_mut(index).expect("the node was added");
+        let read = node.read().map_err(|error| error.to_string());
+        let config = node.config.clone();
+        match &read {
+            Ok(()) => self.command(index, Command::Reload(config)),
+            Err(why) => self.note(format_args!("n{index} refuses them: {why}")),
         }
+        read
     }
 
-    /// Writes one more line into a node's `flashphoner.properties` and lets it read them again.
-    pub fn rewrite(&mut self, index: usize, line: &str) {
+    /// Writes a node's two files, which it does not read by itself.
+    pub(super) fn write_settings(&mut self, index: usize, properties: &str, edges: Edges<'_>) {
         if let Some(node) = self.nodes.get_mut(index) {
-            node.rewrite(line);
+            properties.clone_into(&mut node.plan.properties);
+            node.plan.edges.set(edges);
         }
-        self.reload(index);
     }
 }

@@ -5,11 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use distributary_core::config::{Config, Listening, Settings, SettingsFiles, TlsIdentity};
+use distributary_core::config::{
+    Config, Listening, Settings, SettingsError, SettingsFiles, TlsIdentity,
+};
 use distributary_core::{ConnId, Epoch, Event, Limits, Pages, SendBuffer, Service, Shard, ShardId};
 
 use super::crypto;
 use super::random::fnv1a;
+use crate::roster::Roster;
 
 /// Ports of every simulated node.
 pub const WS_PORT: u16 = 8080;
@@ -26,7 +29,7 @@ pub struct Plan {
     /// How many shards it has.
     pub shards: u16,
     /// Host names of the edges that it pushes every stream to.
-    pub edges: Vec<String>,
+    pub edges: Roster,
     /// Its bounds.
     pub limits: Limits,
     /// What protects its media.
@@ -41,7 +44,7 @@ impl Plan {
         Self {
             name: name.to_owned(),
             shards: 1,
-            edges: Vec::new(),
+            edges: Roster::default(),
             limits: Limits::default(),
             srtp: crypto::Srtp::Null,
             properties: String::new(),
@@ -66,7 +69,7 @@ impl Plan {
     /// The same, pushing to these nodes too.
     #[must_use]
     pub fn edges(mut self, names: &[&str]) -> Self {
-        self.edges.extend(names.iter().map(|name| (*name).to_owned()));
+        self.edges.add(names);
         self
     }
 }
@@ -132,6 +135,7 @@ impl Node {
 
     /// Starts it, with one seed a shard.
     pub(super) fn start(&mut self, epoch: Epoch, seeds: impl Iterator<Item = [u8; 32]>) {
+        self.read().expect("nobody starts a node on files that cannot be used");
         self.life += 1;
         self.up = true;
         self.dark = false;
@@ -177,12 +181,13 @@ impl Node {
         self.config = Arc::new(Config { dtls, ..config(&self.plan, ip) });
     }
 
-    /// Its operator adds a line to its settings, which it has not read yet.
-    pub(super) fn rewrite(&mut self, line: &str) {
-        self.plan = self.plan.clone().with(line);
-        let mut config = (*self.config).clone();
-        config.settings = settings(&self.plan, self.ip);
-        self.config = Arc::new(config);
+    /// Its files are read, as runtimes do it: what it is bound to stays, and files that cannot be
+    /// used change nothing.
+    pub(super) fn read(&mut self) -> Result<(), SettingsError> {
+        let settings = settings(&self.plan, self.ip)?;
+        settings.check_self(&self.config.listening, &self.config.addresses)?;
+        self.config = Arc::new(Config { settings, ..Config::clone(&self.config) });
+        Ok(())
     }
 
     /// Which shard that runs has a socket at a port.
@@ -204,7 +209,7 @@ pub(super) fn address(n: usize) -> IpAddr {
 fn config(plan: &Plan, ip: IpAddr) -> Config {
     let listening = [(Service::Ws, WS_PORT), (Service::Http, HTTP_PORT)];
     Config {
-        settings: settings(plan, ip),
+        settings: settings(plan, ip).expect("a plan makes valid settings"),
         node: plan.name.clone(),
         listening: listening
             .map(|(service, port)| Listening { service, addr: SocketAddr::new(ip, port) })
@@ -222,7 +227,8 @@ fn config(plan: &Plan, ip: IpAddr) -> Config {
 }
 
 /// Reads the two files that the plan's operator would have written.
-fn settings(plan: &Plan, ip: IpAddr) -> Settings {
+fn settings(plan: &Plan, ip: IpAddr) -> Result<Settings, SettingsError> {
+    let balancing = plan.edges.text(|name| (name.to_owned(), WS_PORT));
     let mut properties = format!(
         "ip={ip}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\nhttp.port={HTTP_PORT}\n\
          https.port=off\npage.port=off\nmedia_port_from={MEDIA_PORT}\nmedia_port_to={}\n\
@@ -230,20 +236,11 @@ fn settings(plan: &Plan, ip: IpAddr) -> Settings {
         MEDIA_PORT + plan.shards - 1,
         plan.shards,
         plan.name,
-        !plan.edges.is_empty(),
+        balancing.is_some(),
     );
     properties.push_str(&plan.properties);
-    let mut balancing = String::from("<loadbalancer stream_distribution=\"webrtc\">\n");
-    for (host, id) in plan.edges.iter().zip(1..) {
-        balancing.push_str(&format!("<node id=\"{id}\"><ip>{host}</ip></node>\n"));
-    }
-    balancing.push_str("</loadbalancer>\n");
-    let files = SettingsFiles {
-        properties: &properties,
-        balancing: (!plan.edges.is_empty()).then_some(balancing.as_str()),
-    };
-    let (settings, _) = Settings::parse(files, &[]).expect("a plan makes valid settings");
-    settings
+    let files = SettingsFiles { properties: &properties, balancing: balancing.as_deref() };
+    Settings::parse(files, &[]).map(|(settings, _)| settings)
 }
 
 /// Simulated nodes listen without TLS; a shard wants an identity all the same.

@@ -13,7 +13,7 @@ use super::random::Random;
 use super::{Network, Plan, Sim, access};
 use crate::browser::Shape;
 use crate::scenario::{Course, GRACES, Stage, shared};
-use crate::world::{NodeId, Partition, Party, World};
+use crate::world::{Cue, Edges, NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
 const SCENARIOS: [&str; 34] = [
@@ -212,8 +212,10 @@ fn key_comes(stage: &mut Stage<Sim>) {
     stage.published(origin, "ab12");
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewer = stage.played(edge, "ab12");
-    for node in [origin, edge] {
-        stage.world.rewrite(node.0, "cdn_auth_key=0123456789abcdef0123456789abcdef");
+    let line = "cdn_auth_key=0123456789abcdef0123456789abcdef\n";
+    for (node, edges) in [(origin, &["edge1"][..]), (edge, &[])] {
+        let read = stage.rewrite(node, line, Edges::Listed(edges), Cue::Hangup);
+        assert_eq!(read, Ok(()));
         stage.pass(3_000);
         stage.watches(&viewer);
     }
@@ -239,7 +241,12 @@ fn wrong_keys(stage: &mut Stage<Sim>) {
     assert!(is_refused(stage, edge, needed), "{:?}", stage.world.events(edge));
     let early = stage.play(edge, "ab12");
     stage.reaches(&early, "FAILED", "Stream not found");
-    stage.world.rewrite(origin.0, &line(&one));
+    let rewrite = |stage: &mut Stage<Sim>, node: NodeId, keys: &str| {
+        let edges: &[&str] = if node == origin { &["edge1"] } else { &[] };
+        let read = stage.rewrite(node, &line(keys), Edges::Listed(edges), Cue::Hangup);
+        assert_eq!(read, Ok(()));
+    };
+    rewrite(stage, origin, &one);
     stage.counts(edge, "streams_webrtc_in", 1);
     let viewer = stage.played(edge, "ab12");
     for (node, keys) in [
@@ -248,7 +255,7 @@ fn wrong_keys(stage: &mut Stage<Sim>) {
         (edge, two.clone()),
         (origin, two.clone()),
     ] {
-        stage.world.rewrite(node.0, &line(&keys));
+        rewrite(stage, node, &keys);
         stage.watches(&viewer);
         stage.sever(origin, edge);
         stage.pass(2_000);

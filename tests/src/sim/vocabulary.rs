@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{Plan, Sim};
 use crate::browser::Shape;
+use crate::http::Answer;
 use crate::page::Page;
-use crate::world::{ADMIN_TOKEN, NodeId, Partition, Party, Weather, World};
+use crate::world::{ADMIN_TOKEN, Cue, Edges, NodeId, Partition, Party, Weather, World};
 
 impl Sim {
     /// Publishes from a page that is open.
@@ -108,8 +109,22 @@ impl World for Sim {
         self.get(node.0, &format!("/?action=stat&token={ADMIN_TOKEN}"))
     }
 
-    fn request(&mut self, node: NodeId, request: &str) -> Option<String> {
+    fn request(&mut self, node: NodeId, request: &str) -> Option<Answer> {
         self.exchange(node.0, request.to_owned())
+    }
+
+    fn rewrite(
+        &mut self,
+        node: NodeId,
+        properties: &str,
+        edges: Edges<'_>,
+        cue: Cue,
+    ) -> Result<(), String> {
+        self.write_settings(node.0, properties, edges);
+        match cue {
+            Cue::Rest => self.ask_to_reload(node),
+            Cue::Hangup | Cue::Files => self.reload(node.0),
+        }
     }
 
     fn events(&self, node: NodeId) -> Vec<Event> {

@@ -124,7 +124,8 @@ impl Storm {
             }
             Fault::Reload => {
                 let node = self.below(self.plan.nodes);
-                self.sim.reload(node);
+                let read = self.sim.reload(node);
+                assert_eq!(read, Ok(()), "they are as they were");
             }
             Fault::Noise => self.noise(),
             Fault::KeyFrames => self.ask_for_key_frame(),
