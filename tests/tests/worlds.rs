@@ -41,6 +41,7 @@ together! {
     links_break_and_origins_die:
         link_breaks unpublish_crosses_answer origin_restarts origin_stays_away;
     keys_keep_strangers_out: links_with_keys;
+    settings_change_while_nodes_run: edges_change;
 }
 
 /// What depends most on real sockets and processes, where one datagram of fifty is lost each way:

@@ -5,6 +5,7 @@ mod capacity;
 mod keys;
 mod nodes;
 mod publishers;
+mod settings;
 mod stage;
 mod words;
 
@@ -18,7 +19,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 24] {
+pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 25] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -44,6 +45,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 24] {
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),
         ("links_with_keys", keys::links_with_keys),
+        ("edges_change", settings::edges_change),
     ]
 }
 

@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{Cue, Edges, NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 34] = [
+const SCENARIOS: [&str; 35] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -51,6 +51,7 @@ const SCENARIOS: [&str; 34] = [
     "tokens_end",
     "backend",
     "backend_hangs",
+    "edges_change",
 ];
 
 /// Name and course of those that only a simulation can play.
