@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -263,9 +263,9 @@ fn a_hangup_signal_brings_new_settings_and_refuses_bad_ones(runtime: Runtime) {
     process.signal("HUP");
     port(at.port());
 
-    fs::write(&balancing, "<loadbalancer><node id='1'/></loadbalancer>").unwrap();
+    fs::write(&balancing, "<loadbalancer>\n<node id='1'/></loadbalancer>").unwrap();
     process.signal("HUP");
-    thread::sleep(Duration::from_secs(1));
+    process.says(&["ERROR", "the old ones stay", "loadbalancing.xml:2: node 1: expected <ip>"]);
     port(at.port());
 
     fs::write(&balancing, "<loadbalancer></loadbalancer>").unwrap();
@@ -316,6 +316,7 @@ fn new_settings_come_over_rest_and_once_they_are_written(runtime: Runtime) {
     let answer = reload();
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.body.contains("play.wait"), "{answer:?}");
+    process.says(&["ERROR", "the old ones stay", "play.wait: ", "\"soon\""]);
     assert!((0..8).all(|_| shows(some)));
 
     // The file alone does it, if somebody mends it.
@@ -434,31 +435,54 @@ impl Drop for Folder {
 /// A server process; it ends with this value.
 struct Process {
     child: Child,
+    log: PathBuf,
+    /// The line that says where it listens.
+    ready: String,
 }
 
 impl Process {
     /// Starts one, within this limit of `ulimit`'s, and answers with its `http` address.
     fn start(runtime: Runtime, folder: &Folder, limit: Option<&str>) -> (Self, SocketAddr) {
         let limit = limit.map_or_else(String::new, |limit| format!("ulimit {limit}; "));
+        let log = folder.path.join("log");
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" --config \"$1\"")])
             .arg(binary(runtime).unwrap())
             .arg(&folder.path)
+            .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut stdout = child.stdout.take().unwrap();
-        let process = Self { child };
         let mut line = Vec::new();
         let mut byte = [0];
         while stdout.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
             line.push(byte[0]);
         }
-        let line = String::from_utf8(line).unwrap();
-        let http = line.split(' ').find_map(|word| word.strip_prefix("http="));
-        let addr = http.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
-        (process, addr)
+        let process = Self { child, log, ready: String::from_utf8(line).unwrap() };
+        let http = process.addr("http");
+        (process, http)
+    }
+
+    /// The address of a listener.
+    fn addr(&self, name: &str) -> SocketAddr {
+        let field = |word: &str| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        let found = self.ready.split(' ').find_map(field);
+        found.unwrap_or_else(|| panic!("{:?}", self.ready)).parse().unwrap()
+    }
+
+    /// Waits until one line of its log has all these words.
+    fn says(&self, words: &[&str]) {
+        let began = Instant::now();
+        loop {
+            let log = fs::read_to_string(&self.log).unwrap();
+            if log.lines().any(|line| words.iter().all(|word| line.contains(word))) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{words:?} are not in\n{log}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn signal(&self, name: &str) {
