@@ -18,6 +18,11 @@ use distributary_core::{Event, Service};
 use distributary_tests::http;
 use distributary_tests::process::{Runtime, binary};
 use distributary_tokio::node::{Plan, Running, StartError, self_signed};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tungstenite::client::client;
+use tungstenite::{Message, WebSocket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,6 +52,7 @@ on_both! {
     a_signal_ends_the_process_in_good_order
     a_hangup_signal_brings_new_settings_and_refuses_bad_ones
     new_settings_come_over_rest_and_once_they_are_written
+    a_certificate_is_replaced_while_sessions_go_on
     connections_are_accepted_again_when_descriptors_are_free
     as_many_descriptors_are_taken_as_the_process_may_have
 }
@@ -326,6 +332,44 @@ fn new_settings_come_over_rest_and_once_they_are_written(runtime: Runtime) {
     assert_eq!(process.wait(), Some(0));
 }
 
+fn a_certificate_is_replaced_while_sessions_go_on(runtime: Runtime) {
+    let folder = Folder::with(
+        "http.port=0\nwss.port=0\nshards=2\ntls.cert=cert.pem\ntls.key=key.pem\n\
+         keep_alive.algorithm=NONE\n",
+    );
+    let made = || generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (first, second) = (made(), made());
+    let write = |name: &str, text: &str| fs::write(folder.path.join(name), text).unwrap();
+    write("cert.pem", &first.cert.pem());
+    write("key.pem", &first.signing_key.serialize_pem());
+    let (mut process, _) = Process::start(runtime, &folder, None);
+    let server = process.addr("wss");
+    let both = [&first, &second];
+    // Either shard may be the one that answers.
+    let shows = |which: usize| (0..8).all(|_| shown(&connect(server, both), both) == which);
+    assert!(shows(0));
+    let (mut session, _) = client("ws://localhost/", connect(server, both)).unwrap();
+    ask(&mut session, r#"{"message":"connection","data":[{}]}"#, "getUserData");
+
+    let whole = second.cert.pem();
+    write("cert.pem", &whole[..whole.len() / 2]);
+    process.signal("HUP");
+    process.says(&["ERROR", "the old ones stay", "cert.pem", "see tls.cert and tls.key"]);
+    assert!(shows(0));
+    ask(&mut session, PING, "pong");
+
+    write("key.pem", &second.signing_key.serialize_pem());
+    write("cert.pem", &whole);
+    let began = Instant::now();
+    while !shows(1) {
+        assert!(began.elapsed() < PATIENCE, "it still shows the first one");
+        thread::sleep(Duration::from_millis(50));
+    }
+    ask(&mut session, PING, "pong");
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
+
 fn connections_are_accepted_again_when_descriptors_are_free(runtime: Runtime) {
     let folder = Folder::with("http.port=0\nshards=1\n");
     let (mut process, server) = Process::start(runtime, &folder, Some("-n 64"));
@@ -354,6 +398,41 @@ fn as_many_descriptors_are_taken_as_the_process_may_have(runtime: Runtime) {
         (0..100).map(|_| TcpStream::connect(server).unwrap()).collect();
     assert_eq!(http::get(server, "/?action=stat").unwrap().status, 200);
     drop(connections);
+}
+
+// --- pages over TLS ---
+
+const PING: &str = r#"{"message":"ping","data":[]}"#;
+
+type Line = StreamOwned<ClientConnection, TcpStream>;
+
+/// Connects, and takes any of these certificates.
+fn connect(server: SocketAddr, certificates: [&CertifiedKey<KeyPair>; 2]) -> Line {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates.map(|it| it.cert.der().clone()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    let name = "localhost".try_into().unwrap();
+    let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = TcpStream::connect(server).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    session.complete_io(&mut socket).unwrap();
+    StreamOwned::new(session, socket)
+}
+
+/// Which of them it was.
+fn shown(line: &Line, certificates: [&CertifiedKey<KeyPair>; 2]) -> usize {
+    let shown = &line.conn.peer_certificates().unwrap()[0];
+    certificates.iter().position(|it| it.cert.der() == shown).unwrap()
+}
+
+/// Says something in a session, and waits for the answer.
+fn ask(session: &mut WebSocket<Line>, text: &str, answer: &str) {
+    session.send(Message::text(text)).unwrap();
+    while !session.read().unwrap().to_text().unwrap().contains(answer) {}
 }
 
 // --- nodes and processes ---
