@@ -4,7 +4,7 @@
 //! An answer to a publisher must name one codec for each medium, so that it cannot switch in
 //! mid-stream; an answer to a viewer must name the publisher's.
 
-use str0m::format::{CodecSpec, FormatParams};
+use str0m::format::{Codec, CodecSpec, FormatParams};
 use str0m::media::{Frequency, Mid};
 
 use super::format::{self, Formats, Offered};
@@ -30,6 +30,8 @@ pub(crate) struct Offer<'a> {
 const MID_BYTES_MAX: usize = 16;
 const MID_IS_ODD: &str = "an a=mid is not of 1 to 16 visible characters";
 
+/// How many payload types RTP has room for (RFC 3550, section 5.1), and so a section, too.
+const PAYLOAD_TYPES: usize = 128;
 /// One medium of an offer.
 #[derive(Debug)]
 pub(crate) struct Section<'a> {
@@ -113,13 +115,14 @@ impl<'a> Offer<'a> {
         if !self.sections.iter().any(|section| section.kind.is_some() && section.sends()) {
             return Err(OfferFault::Malformed("it offers to send nothing"));
         }
-        self.narrow("a=sendonly", |section, _| {
+        let narrowed = self.narrow("a=sendonly", |section, _| {
             match format::choose_to_receive(&section.codecs, preferred) {
                 Some(codec) if section.sends() => Fate::Use(codec),
                 Some(codec) => Fate::Idle(codec),
                 None => Fate::Reject,
             }
-        })
+        })?;
+        Ok(narrowed.without_strangers())
     }
 
     /// Narrows a viewer's offer to the codecs of what is published.
@@ -146,6 +149,26 @@ impl<'a> Offer<'a> {
                 (_, None) => Fate::Reject,
             }
         })
+    }
+
+    /// Holds an answer to what was offered, one codec for each section: we send in those numbers,
+    /// whatever it says.
+    pub(crate) fn narrow_to_offered(self, offered: &[Offered]) -> Result<Narrowed<'a>, OfferFault> {
+        if self.sections.len() != offered.len() {
+            return Err(OfferFault::Malformed("its sections are not those of the offer"));
+        }
+        let fate = |(section, ours): (&Section<'a>, &Offered)| {
+            if section.rejected {
+                return Ok(Fate::Reject);
+            }
+            let is_ours =
+                |codec: &&Offered| codec.pt == ours.pt && codec.spec.codec == ours.spec.codec;
+            let codec = section.codecs.iter().find(is_ours).ok_or(OfferFault::NoCommonCodecs)?;
+            let rtx = codec.rtx.filter(|rtx| ours.rtx == Some(*rtx));
+            Ok(Fate::Use(Offered { rtx, ..*codec }))
+        };
+        let fates = self.sections.iter().zip(offered).map(fate).collect::<Result<Vec<_>, _>>()?;
+        Ok(Narrowed::new(self, fates, "a=recvonly", None, None))
     }
 
     /// Decides about each section. One that is used shall say `direction`, whatever it said before.
@@ -179,6 +202,9 @@ impl<'a> Offer<'a> {
         }
         if audio.is_none() && video.is_none() {
             return Err(OfferFault::NoCommonCodecs);
+        }
+        if is_ambiguous(&fates) {
+            return Err(OfferFault::Malformed("one of its payload types is of two codecs"));
         }
         Ok(Narrowed::new(self, fates, direction, audio, video))
     }
@@ -252,20 +278,26 @@ impl<'a> Section<'a> {
     /// RTP has room for seven bits (RFC 3550, section 5.1).
     fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
         let formats = self.media_words().skip(3);
-        formats.filter_map(|word| word.parse().ok()).filter(|pt| *pt < 128)
+        formats.filter_map(|word| word.parse().ok()).filter(|pt| usize::from(*pt) < PAYLOAD_TYPES)
     }
 
     /// Reads each line once: a browser offers some 40 payload types in some 100 lines.
     fn read_codecs(&mut self) {
         let maps = self.by_payload_type("a=rtpmap:");
         let parameters = self.by_payload_type("a=fmtp:");
-        let repairs: Vec<(u8, u8)> = self
-            .payload_types()
-            .filter_map(|rtx| Some((repaired(of(&maps, rtx)?, of(&parameters, rtx)?)?, rtx)))
-            .collect();
-        let mut codecs = Vec::new();
+        let mut repairs = [None; PAYLOAD_TYPES];
+        for rtx in self.payload_types() {
+            let line = of(&maps, rtx).zip(of(&parameters, rtx));
+            let repaired = line.and_then(|(map, parameters)| repaired(map, parameters));
+            let place = repaired.and_then(|pt| repairs.get_mut(usize::from(pt)));
+            if let Some(place) = place {
+                place.get_or_insert(rtx);
+            }
+        }
+        let mut codecs: Vec<Offered> = Vec::new();
         for pt in self.payload_types() {
             let map = match (of(&maps, pt), pt) {
+                _ if codecs.iter().any(|codec| codec.pt == pt) => continue,
                 (Some(map), _) => map,
                 // RFC 3551, section 6: these need no rtpmap.
                 (None, 0) => "PCMU/8000",
@@ -280,15 +312,18 @@ impl<'a> Section<'a> {
         self.codecs = codecs;
     }
 
-    /// The values of an attribute that says something of a payload type.
-    fn by_payload_type(&self, prefix: &str) -> Vec<(u8, &'a str)> {
-        let values = self.lines.iter().filter_map(|line| line.strip_prefix(prefix));
-        values
-            .filter_map(|value| {
-                let (pt, rest) = value.split_once(' ')?;
-                Some((pt.parse().ok()?, rest))
-            })
-            .collect()
+    /// What an attribute says first of each payload type.
+    fn by_payload_type(&self, prefix: &str) -> [Option<&'a str>; PAYLOAD_TYPES] {
+        let mut table = [None; PAYLOAD_TYPES];
+        for value in self.attributes(prefix) {
+            let said = value.split_once(' ').and_then(|(pt, rest)| Some((pt.parse().ok()?, rest)));
+            if let Some((pt, rest)) = said
+                && let Some(place) = table.get_mut::<usize>(pt)
+            {
+                place.get_or_insert(rest);
+            }
+        }
+        table
     }
 
     /// The first line, with this codec alone.
@@ -325,9 +360,27 @@ fn has_control(line: &str) -> bool {
     !line.bytes().all(is_plain) && line.contains(|c: char| c.is_control() && c != '\t')
 }
 
-/// What is said first of a payload type.
-fn of<T: Copy>(said: &[(u8, T)], pt: u8) -> Option<T> {
-    said.iter().find(|(of, _)| *of == pt).map(|(_, value)| *value)
+/// What a table has of a payload type.
+fn of<T: Copy>(table: &[Option<T>; PAYLOAD_TYPES], pt: u8) -> Option<T> {
+    table.get(usize::from(pt)).copied().flatten()
+}
+
+/// Whether one payload type stands for two codecs. Sections that share a transport share their
+/// numbers (RFC 9143, section 9.1), and str0m panics over a number that is taken.
+fn is_ambiguous(fates: &[Fate]) -> bool {
+    let mut meanings: [Option<Option<Codec>>; PAYLOAD_TYPES] = [None; PAYLOAD_TYPES];
+    let codecs = fates.iter().filter_map(|fate| match fate {
+        Fate::Use(codec) | Fate::Idle(codec) => Some(codec),
+        Fate::Reject => None,
+    });
+    // Retransmissions are of no codec.
+    let said = codecs.flat_map(|codec| {
+        [Some((codec.pt, Some(codec.spec.codec))), codec.rtx.map(|rtx| (rtx, None))]
+    });
+    said.flatten().any(|(pt, meaning)| {
+        let place = meanings.get_mut(usize::from(pt));
+        place.is_some_and(|place| *place.get_or_insert(meaning) != meaning)
+    })
 }
 
 /// The payload type that a format carries retransmissions of, if it is for that (RFC 4588,

@@ -7,12 +7,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::change::SdpPendingOffer;
 use str0m::ice::IceCreds;
 use str0m::media::{Direction, Media, MediaAdded, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::Extension;
-use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
+use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
 use self::phase::Phase;
 use super::answer;
@@ -40,6 +40,7 @@ use crate::outbox::Ctx;
 use crate::output::SendBuffer;
 use crate::timers::earlier;
 
+mod negotiation;
 mod phase;
 
 /// One WebRTC transport and what it is for.
@@ -120,11 +121,7 @@ impl Peer {
         let narrowed = Offer::parse(offer)?.narrow_to_receive(&ctx.config.settings.codecs)?;
         let codecs = [narrowed.audio, narrowed.video];
         let mut peer = Self::new(ctx, id, codecs, port, true, Role::Ingest(ingest));
-        let malformed = |error: &dyn ToString| PeerFault::Sdp(error.to_string());
-        let offer =
-            SdpOffer::from_sdp_string(&narrowed.sdp()).map_err(|error| malformed(&error))?;
-        let answer = peer.rtc.sdp_api().accept_offer(offer);
-        let answer = answer.map_err(|error| malformed(&error))?.to_sdp_string();
+        let answer = negotiation::accept_offer(&mut peer.rtc, &narrowed)?;
         let bounds = &ctx.config.settings.congestion;
         let answer = answer::ingest::rewrite(&answer, &narrowed.rejections(), bounds);
         Ok(Accepted { peer, answer, formats: narrowed.formats() })
@@ -143,7 +140,7 @@ impl Peer {
         let far = narrowed.transport()?;
         let cname = egress.cname().to_owned();
         let mut peer = Self::new(ctx, id, [None, None], port, true, Role::Egress(Box::new(egress)));
-        let stream = stream_name(ctx);
+        let stream = answer::stream_name(ctx.rng);
         let candidates = rtc::candidates(ctx.config, port).map(|found| found.to_sdp_string());
         let candidates: Vec<String> = candidates.collect();
         let mut transport = peer.rtc.direct_api();
@@ -184,7 +181,7 @@ impl Peer {
         let video = offered(96, Some(97), published.video);
         let role = Role::Egress(Box::new(egress));
         let mut peer = Self::new(ctx, id, [audio, video], port, false, role);
-        let stream = stream_name(ctx);
+        let stream = answer::stream_name(ctx.rng);
         let mut changes = peer.rtc.sdp_api();
         let mut sections = Vec::new();
         for (kind, codec) in [(MediaKind::Audio, audio), (MediaKind::Video, video)] {
@@ -211,13 +208,8 @@ impl Peer {
         let Some(Pending { offer, sections }) = self.pending.take() else {
             return Err(PeerFault::Sdp("a second answer".to_owned()));
         };
-        // str0m takes one `b=` line of a section; RFC 8866, section 5.8 lets there be any number.
-        let lines = sdp.lines().filter(|line| !line.starts_with("b="));
-        let unbounded: String = lines.flat_map(|line| [line, "\r\n"]).collect();
-        let answer = SdpAnswer::from_sdp_string(&unbounded);
-        let answer = answer.map_err(|error| PeerFault::Sdp(error.to_string()))?;
-        let taken = self.rtc.sdp_api().accept_answer(offer, answer);
-        taken.map_err(|error| PeerFault::Sdp(error.to_string()))?;
+        let offered: Vec<Offered> = sections.iter().map(|(_, _, codec)| *codec).collect();
+        negotiation::accept_answer(&mut self.rtc, offer, &offered, sdp)?;
         if let Role::Egress(egress) = &mut self.role {
             for (kind, mid, codec) in sections {
                 let Some(ids) = self.rtc.media(mid).map(ExtensionIds::of) else { continue };
@@ -229,11 +221,12 @@ impl Peer {
                 egress.add_section(Section { kind, mid, codec, ids, ssrc: *ssrc, rtx_ssrc });
             }
         }
-        let candidates = sdp.lines().filter_map(|line| line.strip_prefix("a="));
-        for candidate in candidates.filter_map(|line| Candidate::from_sdp_string(line).ok()) {
+        let limits = &ctx.config.limits;
+        for candidate in negotiation::candidates(sdp).take(limits.peer_addresses_max) {
             let remote = candidate.addr();
+            self.rtc.add_remote_candidate(candidate);
             let local = any_address(SocketAddr::new(remote.ip(), self.port));
-            self.paths.learn(ctx.now, Flow { local, remote }, &ctx.config.limits);
+            self.paths.learn(ctx.now, Flow { local, remote }, limits);
         }
         self.written = Some(ctx.now);
         Ok(())
@@ -583,11 +576,6 @@ impl Peer {
         };
         self.phase.deadline(media, is_relay, limits)
     }
-}
-
-/// A name for the media stream of an answer or offer.
-fn stream_name(ctx: &mut Ctx<'_>) -> String {
-    format!("s{}", ctx.rng.token(12))
 }
 
 impl Drop for Peer {

@@ -19,6 +19,7 @@ mod differential;
 mod feedback;
 mod formats;
 mod generated;
+mod hostile;
 mod offers;
 mod paths;
 mod peers;

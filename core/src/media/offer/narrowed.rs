@@ -27,6 +27,18 @@ impl<'a> Narrowed<'a> {
         Self { offer, fates, direction, audio, video }
     }
 
+    /// Rejects what is idle in other formats than those that are used. str0m knows no other, and
+    /// binds the payload types of an idle section without a look at whose they are.
+    pub(super) fn without_strangers(mut self) -> Self {
+        let used = [self.audio, self.video];
+        for fate in &mut self.fates {
+            if matches!(fate, Fate::Idle(codec) if !used.contains(&Some(*codec))) {
+                *fate = Fate::Reject;
+            }
+        }
+        self
+    }
+
     pub(crate) fn formats(&self) -> Formats {
         Formats { audio: self.audio.map(|c| c.spec), video: self.video.map(|c| c.spec) }
     }
@@ -103,8 +115,9 @@ fn push_section(out: &mut String, section: &Section<'_>, direction: &str, fate: 
     push_line(out, direction);
 }
 
-/// Payload type 0 needs no rtpmap.
-const REJECTED: &str = "m=audio 0 UDP/TLS/RTP/SAVPF 0";
+/// Payload type 9 needs no rtpmap, and is of a codec, G.722, that is never used here: str0m binds
+/// the payload types of a rejected section, too.
+const REJECTED: &str = "m=audio 0 UDP/TLS/RTP/SAVPF 9";
 
 /// What stays of a rejected section. Its transport must not: str0m takes the first that it finds,
 /// and what counts is that of the first section in use (RFC 9143, section 7.3).
@@ -121,16 +134,21 @@ fn is_of(line: &str, codec: Offered) -> bool {
         pt.is_some() && pt != Some(codec.pt) && pt != codec.rtx
     });
     let simulcast = line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
-    // str0m takes one bound of the bitrate and heeds none.
-    let bound = line.starts_with("b=");
-    !other && !simulcast && !bound && !is_direction(&line)
+    !other && !simulcast && !is_direction(&line)
 }
 
-/// Writes a line, unless it is the fingerprint of a function that DTLS here does not check.
+/// Writes a line, unless it is one that str0m is not to see.
 fn push_line(out: &mut String, line: &str) {
-    if has_prefix(line, "a=fingerprint:") && !has_prefix(line, FINGERPRINT) {
-        return;
+    // DTLS here does not check the fingerprint of another function.
+    let unchecked = has_prefix(line, "a=fingerprint:") && !has_prefix(line, FINGERPRINT);
+    // str0m takes one bound of the bitrate and heeds none.
+    let bound = line.starts_with("b=");
+    // It keeps each candidate for good, and goes through all of them with every check. Where we
+    // only answer checks (RFC 8445, section 2.5), none is needed; where we make them, they are
+    // counted.
+    let candidate = line.starts_with("a=candidate:");
+    if !unchecked && !bound && !candidate {
+        out.push_str(line);
+        out.push_str("\r\n");
     }
-    out.push_str(line);
-    out.push_str("\r\n");
 }

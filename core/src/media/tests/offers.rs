@@ -25,7 +25,7 @@ fn lines(narrowed: &Narrowed<'_>) -> Vec<String> {
 
 const AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF";
 const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF";
-const REJECTED: &str = "m=audio 0 UDP/TLS/RTP/SAVPF 0";
+const REJECTED: &str = "m=audio 0 UDP/TLS/RTP/SAVPF 9";
 
 #[test]
 fn a_browsers_offer_is_narrowed_to_the_preferred_codecs() {
