@@ -36,7 +36,7 @@ pub(crate) enum PeerFault {
 impl From<OfferFault> for PeerFault {
     fn from(fault: OfferFault) -> Self {
         match fault {
-            OfferFault::Malformed(_) => Self::Sdp(fault.to_string()),
+            OfferFault::Malformed(_) | OfferFault::Excessive(_) => Self::Sdp(fault.to_string()),
             OfferFault::NoCommonCodecs => Self::NoCommonCodecs,
         }
     }

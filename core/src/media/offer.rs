@@ -30,8 +30,24 @@ pub(crate) struct Offer<'a> {
 const MID_BYTES_MAX: usize = 16;
 const MID_IS_ODD: &str = "an a=mid is not of 1 to 16 visible characters";
 
+/// Characters of a user name fragment of ICE. RFC 8839, section 5.4, has up to 256 of them, and no
+/// browser more than some ten: with ours it has to fit into the 128 of a check, or str0m panics.
+const UFRAG_CHARACTERS_MAX: usize = 100;
+/// Characters of a password of ICE (RFC 8839, section 5.4).
+const PASSWORD_CHARACTERS_MAX: usize = 256;
+
+/// Sections of an offer. A page that publishes has two or three, and a room in one transport a few
+/// more; each is compared with each other.
+const SECTIONS_MAX: usize = 16;
 /// How many payload types RTP has room for (RFC 3550, section 5.1), and so a section, too.
 const PAYLOAD_TYPES: usize = 128;
+/// Lines of a section that name its sources: some 30 with three layers of simulcast. str0m has a
+/// receiver for each source that is named, and goes through all of them with every packet.
+const SOURCE_LINES_MAX: usize = 64;
+/// Bytes of a codec's parameters. Those of an H.264 that carries its parameter sets are the
+/// longest, with some hundred.
+const PARAMETERS_BYTES_MAX: usize = 4 * 1024;
+
 /// One medium of an offer.
 #[derive(Debug)]
 pub(crate) struct Section<'a> {
@@ -50,6 +66,9 @@ pub(crate) enum OfferFault {
     /// It is not an offer, or one that lacks something.
     #[error("{0}")]
     Malformed(&'static str),
+    /// It has more of something than any browser's, and would cost as much to read.
+    #[error("{0}")]
+    Excessive(&'static str),
     /// There is no codec that both sides know.
     #[error("no common codecs")]
     NoCommonCodecs,
@@ -69,11 +88,11 @@ impl<'a> Offer<'a> {
         let mut session = Vec::new();
         let mut sections: Vec<Section<'a>> = Vec::new();
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-            // Answers repeat words of offers, and there is no word with such a character.
-            if has_control(line) {
-                return Err(OfferFault::Malformed("it has control characters"));
-            }
+            check_line(line)?;
             if let Some(media) = line.strip_prefix("m=") {
+                if sections.len() == SECTIONS_MAX {
+                    return Err(OfferFault::Excessive("it has more than 16 sections"));
+                }
                 sections.push(Section::new(media, line));
             } else if let Some(section) = sections.last_mut() {
                 section.lines.push(line);
@@ -102,6 +121,7 @@ impl<'a> Offer<'a> {
             section.direction = section.lines.iter().copied().find(is_direction).unwrap_or(of_all);
             // Without a transport of its own a section has port 0 too (RFC 9143, section 6).
             section.rejected &= !section.lines.contains(&"a=bundle-only");
+            section.check_bounds()?;
             section.read_codecs();
         }
         Ok(Self { session, sections })
@@ -281,6 +301,22 @@ impl<'a> Section<'a> {
         formats.filter_map(|word| word.parse().ok()).filter(|pt| usize::from(*pt) < PAYLOAD_TYPES)
     }
 
+    /// Refuses what would be long to read, before it is.
+    fn check_bounds(&self) -> Result<(), OfferFault> {
+        let excessive = OfferFault::Excessive;
+        if self.media_words().skip(3).count() > PAYLOAD_TYPES {
+            return Err(excessive("a section has more than 128 formats"));
+        }
+        let is_of_source = |line: &&&str| line.starts_with("a=ssrc");
+        if self.lines.iter().filter(is_of_source).count() > SOURCE_LINES_MAX {
+            return Err(excessive("a section has more than 64 lines of sources"));
+        }
+        if self.attributes("a=fmtp:").any(|value| value.len() > PARAMETERS_BYTES_MAX) {
+            return Err(excessive("a codec has more than 4096 bytes of parameters"));
+        }
+        Ok(())
+    }
+
     /// Reads each line once: a browser offers some 40 payload types in some 100 lines.
     fn read_codecs(&mut self) {
         let maps = self.by_payload_type("a=rtpmap:");
@@ -351,6 +387,21 @@ impl<'a> Section<'a> {
         let media = self.lines.first().and_then(|line| line.strip_prefix("m="));
         media.unwrap_or_default().split_whitespace()
     }
+}
+
+/// Refuses a line that harms wherever it stands.
+fn check_line(line: &str) -> Result<(), OfferFault> {
+    // Answers repeat words of offers, and there is no word with such a character.
+    if has_control(line) {
+        return Err(OfferFault::Malformed("it has control characters"));
+    }
+    let is_longer = |prefix, max| line.strip_prefix(prefix).is_some_and(|value| value.len() > max);
+    if is_longer("a=ice-ufrag:", UFRAG_CHARACTERS_MAX)
+        || is_longer("a=ice-pwd:", PASSWORD_CHARACTERS_MAX)
+    {
+        return Err(OfferFault::Excessive("its ICE credentials are too long"));
+    }
+    Ok(())
 }
 
 /// Whether a line has a character that is not for reading, other than the tabulator.

@@ -8,6 +8,9 @@ use proptest::sample::{select, subsequence};
 use super::*;
 use crate::limits::Limits;
 
+/// As much as there may be of an SDP.
+const BYTES: usize = 64 * 1024;
+
 const AMBIGUOUS: &str = "one of its payload types is of two codecs";
 const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF";
 const APPLICATION: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=sctp-port:5000";
@@ -117,6 +120,27 @@ fn an_answer_keeps_to_the_payload_types_of_the_offer() {
     assert!(matches!(answered(&short), Err(PeerFault::Sdp(_))), "another section");
 }
 
+/// A check that names both sides has to fit into what str0m has for it.
+#[test]
+fn credentials_of_ice_are_as_long_as_they_may_be() {
+    let named = |name, length| format!("{name}{}\r\na=x:", "a".repeat(length));
+    for (name, max) in [("a=ice-ufrag:", 100), ("a=ice-pwd:", 256)] {
+        for (length, why) in [(max, None), (max + 1, Some("its ICE credentials are too long"))] {
+            let (text, long) = (offer(&[OPUS]), named(name, length));
+            let why = why.and_then(malformed);
+            assert_eq!(refusal(&text.replace(name, &long), "opus"), why, "{name}");
+            assert_eq!(answered(&[(name, &long)]).err(), why, "{name}");
+        }
+    }
+    let mut near = Bench::new();
+    let changes = [("a=ice-ufrag:", &*named("a=ice-ufrag:", 100)), (" ufrag ", " generation ")];
+    let mut peer = dialed_as(&mut near, u64::MAX, &changes).unwrap();
+    near.now += Duration::from_millis(10);
+    let mut facts = Vec::new();
+    peer.drain(&near.ctx(), &mut facts);
+    assert!(facts.is_empty() && !peer.runs.is_empty(), "a check is on its way: {facts:?}");
+}
+
 #[test]
 fn of_an_answers_candidates_so_many_are_tried_as_a_peer_has_addresses() {
     let candidates: String = (1_000..2_000)
@@ -136,6 +160,100 @@ fn of_an_answers_candidates_so_many_are_tried_as_a_peer_has_addresses() {
         }
     }
     assert_eq!((tried.len(), facts.len()), (5, 0), "{tried:?}");
+}
+
+/// `line` as often as fits, its `#` a number that counts, below 100.
+fn many(line: &str) -> String {
+    let mut text = String::new();
+    for number in (0..100).cycle() {
+        let line = line.replace('#', &number.to_string());
+        if text.len() + line.len() > BYTES - 2_000 {
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn what_would_be_long_to_read_is_refused_before_it_is() {
+    let pairs = "a=1;".repeat(8_000);
+    let repeated = format!(
+        "m=audio 9 UDP/TLS/RTP/SAVPF{}\na=rtpmap:0 PCMU/8000\na=fmtp:0 {pairs}",
+        " 0".repeat(16_000)
+    );
+    let numbered = |count: u32| {
+        let formats: String = (0..count).map(|at| format!(" {}", at % 128)).collect();
+        format!("m=audio 9 UDP/TLS/RTP/SAVPF 111{formats}\na=rtpmap:111 opus/48000/2")
+    };
+    let formats = "a section has more than 128 formats";
+    let sources = "a section has more than 64 lines of sources";
+    let parameters = "a codec has more than 4096 bytes of parameters";
+    for (section, why) in [
+        (repeated, formats),
+        (numbered(128), formats),
+        (format!("{OPUS}\n{}", many("a=ssrc:# cname:x")), sources),
+        (format!("{VP8}\n{}", many("a=ssrc-group:FID # #")), sources),
+        (format!("{OPUS};{pairs}"), parameters),
+        (format!("{OPUS}\na=fmtp:0 {}", "x".repeat(4_097)), parameters),
+    ] {
+        let text = offer(&[&section]);
+        assert!(text.len() < BYTES + 2_000, "{}", text.len());
+        assert_eq!(refusal(&text, "opus,vp8,ulaw"), malformed(why));
+        let formats = published(&chromium_publishes(), "opus,vp8");
+        assert_eq!(answer_viewer(&text, &formats).err(), malformed(why));
+    }
+    let fits = [numbered(127), format!("{OPUS}\na=fmtp:0 {}", "x".repeat(4_094))];
+    for section in fits {
+        assert_eq!(refusal(&offer(&[&section]), "opus"), None);
+    }
+}
+
+#[test]
+fn an_offer_has_so_many_sections() {
+    for (count, why) in [(16, None), (17, malformed("it has more than 16 sections"))] {
+        let idle = format!("{VP8}\na=inactive");
+        let sections: Vec<&str> = std::iter::once(OPUS).chain([&*idle; 16]).take(count).collect();
+        assert_eq!(refusal(&offer(&sections), "opus,vp8"), why);
+    }
+    let text = offer(&[&format!("{OPUS}\n{}", many("m=audio 9 UDP/TLS/RTP/SAVPF 0"))]);
+    assert_eq!(refusal(&text, "opus,vp8"), malformed("it has more than 16 sections"));
+}
+
+/// The bounds are for nobody who means well.
+#[test]
+fn browsers_are_far_from_every_bound() {
+    for text in [chromium_publishes(), firefox_publishes(), chromium_plays(), firefox_plays()] {
+        let sections = sections(&text);
+        assert!(sections.len() * 4 <= 16, "{}", sections.len());
+        for section in &sections[1..] {
+            assert!(media(section).len() * 2 <= 128, "{:?}", media(section));
+            assert!(values(section, "a=ssrc").len() * 4 <= 64, "{section:#?}");
+            let longest = values(section, "a=fmtp:").iter().map(|value| value.len()).max();
+            assert!(longest.unwrap_or(0) * 8 <= 4_096, "{longest:?}");
+        }
+    }
+}
+
+/// Lines of which any number makes no difference: they are read once each, or not at all.
+#[test]
+fn an_offer_full_of_one_line_is_answered() {
+    for line in [
+        "a=rtpmap:# VP8/90000",
+        "a=fmtp:# apt=96",
+        "a=rtcp-fb:# nack",
+        "a=extmap:# urn:x",
+        "a=candidate:# 1 udp 1 10.0.0.1 # typ host",
+        "a=x:#",
+    ] {
+        let text = offer(&[&format!("{OPUS}\n{}", many(line)), VP8]);
+        let accepted = answer_publisher(&text, "opus,vp8").unwrap();
+        assert_eq!(accepted.answer.matches("a=recvonly").count(), 2, "{line}");
+        assert!(accepted.answer.len() < 8_000, "{line}: {}", accepted.answer.len());
+        let shown = receive(&text, "opus,vp8").unwrap().sdp();
+        assert!(!shown.contains("a=candidate:"), "{line}");
+    }
 }
 
 /// A few numbers, a few codecs, and whatever can be made of them.
