@@ -34,7 +34,8 @@ const REPORT_DELAY_MAX: Duration = Duration::from_millis(250);
 const RESENT_SHARE: usize = 6;
 /// What may be sent again at once, in bytes: a key frame.
 const RESENT_BYTES_MAX: usize = 256 * 1024;
-/// Packets that a viewer may lack at once.
+/// Packets that a viewer may lack at once, and that one report of its may name: there is room for
+/// some 6 000 in a datagram, and each is looked for among those that are known.
 const LACKS_MAX: usize = 512;
 
 /// What a late viewer is given of the cache in one turn, in bytes: about as much as the queues on
@@ -303,6 +304,7 @@ impl Egress {
         let mut plain = [0; RTCP_BYTES_MAX + SLACK_BYTES];
         let opened = self.srtp.as_mut().and_then(|srtp| srtp.open_rtcp(datagram, &mut plain));
         let mut heard = Heard { is_authentic: opened.is_some(), ..Heard::default() };
+        let mut named = 0;
         rtcp::read(opened.unwrap_or_default(), |feedback| match feedback {
             Feedback::Received { ssrc } => {
                 for track in [&mut self.audio, &mut self.video].into_iter().flatten() {
@@ -314,7 +316,9 @@ impl Egress {
             }
             Feedback::Lacks { ssrc, seq } => {
                 let is_picture = self.video.as_ref().is_some_and(|video| video.ssrc == ssrc);
-                if is_picture && self.lacks.len() < LACKS_MAX && !self.lacks.contains(&seq) {
+                named += 1;
+                let has_room = named <= LACKS_MAX && self.lacks.len() < LACKS_MAX;
+                if is_picture && has_room && !self.lacks.contains(&seq) {
                     self.lacks.push_back(seq);
                 }
             }

@@ -225,6 +225,33 @@ fn what_one_viewer_may_miss_at_once_is_bounded() {
     assert_eq!(again, seqs[..512]);
 }
 
+/// Each is looked for among those that are known to be missed.
+#[test]
+fn of_one_report_so_many_numbers_are_read_as_a_viewer_may_miss_at_once() {
+    let mut stage = Stage::watched(Limits::default());
+    let seqs = lose(&mut stage, 100, 20);
+    let mut voice = Voice::of(&stage);
+    let picture = stage.viewers[0].ssrcs[1];
+    // A number and the 16 behind it: 31 times that are 527.
+    for (times, is_read) in [(30, true), (31, false)] {
+        let mut plain = vec![0x81, 205, 0, 2 + times + 1, 0xde, 0xad, 0, 1];
+        plain.extend(picture.to_be_bytes());
+        for _ in 0..times {
+            plain.extend(seqs[1].to_be_bytes());
+            plain.extend([0xff; 2]);
+        }
+        plain.extend(seqs[19].to_be_bytes());
+        plain.extend([0; 2]);
+        voice.say(&mut stage, &plain);
+        stage.carry_out();
+        let again: Vec<u16> = stage.viewers[0].got_again().iter().map(original).collect();
+        let expected =
+            if is_read { [&seqs[1..18], &seqs[19..]].concat() } else { seqs[1..18].to_vec() };
+        assert_eq!(again, expected, "{times} times");
+        stage.viewers[0].forget();
+    }
+}
+
 /// The section is named until the viewer says that it knows whose the source is.
 #[test]
 fn a_source_is_named_until_it_is_known() {
