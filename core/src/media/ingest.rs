@@ -6,6 +6,7 @@ use str0m::Rtc;
 use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::rtp::{RtpPacket, Ssrc};
 
+use super::datagram::{is_media, is_rtcp};
 use super::format::{self, Offered};
 use super::packet::{Extensions, Kind, Packet};
 use crate::id::StreamId;
@@ -19,6 +20,8 @@ pub(crate) struct Ingest {
     tracks: Vec<Track>,
     /// Which track an SSRC belongs to, as learned; two or three entries.
     sources: Vec<(Ssrc, Kind)>,
+    /// The sources that str0m was given packets of.
+    shown: Vec<[u8; 4]>,
     /// Payload of picture that came, modulo 2^32.
     video_bytes: u32,
     /// When RTP last came, or when the wait for it began.
@@ -43,8 +46,36 @@ const SOURCES_MAX: usize = 16;
 
 impl Ingest {
     pub(crate) fn new(stream: StreamId, run: u32, is_relay: bool, now: Instant) -> Self {
-        let (tracks, sources) = (Vec::new(), Vec::new());
-        Self { stream, run, tracks, sources, video_bytes: 0, heard: now, is_relay }
+        Self {
+            stream,
+            run,
+            tracks: Vec::new(),
+            sources: Vec::new(),
+            shown: Vec::new(),
+            video_bytes: 0,
+            heard: now,
+            is_relay,
+        }
+    }
+
+    /// Whether str0m may be given a datagram: it remembers the numbers of every source that it has
+    /// had, for as long as it lives.
+    pub(crate) fn admits(&mut self, datagram: &[u8]) -> bool {
+        if !is_media(datagram) || is_rtcp(datagram) {
+            return true;
+        }
+        // RFC 3550, section 5.1.
+        let Some(source) = datagram.get(8..).and_then(|rest| rest.first_chunk()) else {
+            return false;
+        };
+        if self.shown.contains(source) {
+            return true;
+        }
+        let has_room = self.shown.len() < SOURCES_MAX;
+        if has_room {
+            self.shown.push(*source);
+        }
+        has_room
     }
 
     pub(crate) fn add_track(&mut self, kind: Kind, mid: Mid, codec: Offered) {

@@ -295,6 +295,11 @@ impl Peer {
                 handshake.ask_for_route();
             }
         }
+        if let Role::Ingest(ingest) = &mut self.role
+            && !ingest.admits(bytes)
+        {
+            return;
+        }
         if !self.transport_count.admits(bytes) {
             return;
         }

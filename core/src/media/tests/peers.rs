@@ -8,6 +8,7 @@ use crate::input::Flow;
 use crate::limits::Limits;
 use crate::media::Media;
 use crate::media::peer::Fact;
+use crate::media::srtp::Srtp;
 use crate::message::{Message, ToMedia, ToNode};
 use crate::output::SendBuffer;
 
@@ -16,6 +17,7 @@ struct Pair {
     near: Bench,
     far: Bench,
     publisher: Peer,
+    offer: String,
     taker: Peer,
     /// What the taker brought to light.
     facts: Vec<Fact>,
@@ -39,7 +41,7 @@ impl Pair {
         let accepted = Peer::accept_ingest(&mut far.ctx(), PeerId(2), &offer, FAR, ingest);
         let Accepted { peer: taker, answer, .. } = accepted.unwrap();
         publisher.take_answer(&near.ctx(), &answer).unwrap();
-        Self { near, far, publisher, taker, facts: Vec::new(), cut: false }
+        Self { near, far, publisher, offer, taker, facts: Vec::new(), cut: false }
     }
 
     fn connected(limits: Limits) -> Self {
@@ -172,6 +174,44 @@ fn a_peer_is_heard_from_so_many_addresses_and_gives_the_oldest_up_for_one_more()
         assert_eq!(holds, held, "port {port} after {after} s");
     }
     assert_eq!(pair.taker.paths.iter().count(), 2);
+}
+
+/// An RTP packet of sound that says which section it is of, sealed as the publisher seals.
+fn sealed(srtp: &mut Srtp, offer: &str, source: u8, seq: u16) -> Vec<u8> {
+    const NAMES_SECTION: &str = " urn:ietf:params:rtp-hdrext:sdes:mid";
+    let sections = sections(offer);
+    let mut extensions = values(&sections[1], "a=extmap:").into_iter();
+    let id = extensions.find_map(|value| value.strip_suffix(NAMES_SECTION)).unwrap();
+    let [mid] = values(&sections[1], "a=mid:")[..] else { panic!("{offer}") };
+    let mut packet = vec![0x90, 111];
+    packet.extend(seq.to_be_bytes());
+    packet.extend([0, 0, 0, 9, 0, 0, 0, source, 0xbe, 0xde, 0, 1]);
+    packet.push(id.parse::<u8>().unwrap() << 4 | 2);
+    packet.extend(mid.as_bytes());
+    let head = packet.len();
+    packet.resize(head + 100, 0);
+    let len = srtp.seal_rtp(&mut packet, head, &[source; 10], source.into(), seq.into()).unwrap();
+    packet.truncate(len);
+    packet
+}
+
+#[test]
+fn a_publisher_has_so_many_sources() {
+    let mut pair = Pair::connected(Limits::default());
+    let mut srtp = Srtp::new(pair.publisher.keys().unwrap(), &crate::crypto_provider()).unwrap();
+    let flow = Flow { local: ([192, 0, 2, 1], FAR).into(), remote: ([192, 0, 2, 1], NEAR).into() };
+    for seq in 1..3 {
+        pair.facts.clear();
+        for source in 1..=30 {
+            let packet = sealed(&mut srtp, &pair.offer, source, seq);
+            pair.taker.receive(&pair.far.ctx(), flow, &packet, &mut pair.facts);
+        }
+        let sources = pair.facts.iter().map(|fact| match fact {
+            Fact::Packet(packet) => packet.payload[0],
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(sources.collect::<Vec<u8>>(), (1..=16).collect::<Vec<u8>>());
+    }
 }
 
 #[test]
