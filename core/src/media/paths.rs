@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::fault::PeerFault;
 use crate::input::Flow;
 use crate::limits::Limits;
 
@@ -26,37 +27,61 @@ impl PathKey {
     }
 }
 
+/// Remote addresses that ICE of one peer may speak to in its life. A browser has a handful, and a
+/// phone gets one more with every network that it comes through.
+const CHECKED_MAX: usize = 64;
+
 /// Every path that a peer was heard on.
 #[derive(Debug, Default)]
-pub(crate) struct Paths(Vec<(Flow, Instant)>);
+pub(crate) struct Paths {
+    heard: Vec<(Flow, Instant)>,
+    /// Where ICE has answered checks or made some. It keeps each such place for good, and looks
+    /// through all of them with every check.
+    checked: Vec<SocketAddr>,
+}
 
 impl Paths {
     /// Notes that the peer is heard on this path. Answers with the one that it gives up for it: a
     /// peer behind a NAT that changes its port has many in its life, but few at a time.
     pub(crate) fn learn(&mut self, now: Instant, flow: Flow, limits: &Limits) -> Option<Flow> {
-        let known = self.0.iter_mut().find(|(known, _)| known.remote == flow.remote);
+        let known = self.heard.iter_mut().find(|(known, _)| known.remote == flow.remote);
         if let Some((known, heard)) = known {
             known.local = flow.local;
             *heard = now;
             return None;
         }
         let mut given_up = None;
-        if self.0.len() >= limits.peer_addresses_max {
-            let oldest = (0..self.0.len()).min_by_key(|at| self.0.get(*at).map(|path| path.1));
-            given_up = oldest.map(|at| self.0.swap_remove(at).0);
+        if self.heard.len() >= limits.peer_addresses_max {
+            let heard_at = |at: &usize| self.heard.get(*at).map(|path| path.1);
+            let oldest = (0..self.heard.len()).min_by_key(heard_at);
+            given_up = oldest.map(|at| self.heard.swap_remove(at).0);
         }
-        self.0.push((flow, now));
+        self.heard.push((flow, now));
         given_up
+    }
+
+    /// Notes that ICE says something there; to strangers it says nothing.
+    ///
+    /// # Errors
+    /// [`PeerFault::Exhausted`], if that makes more such places than a peer may have.
+    pub(crate) fn check(&mut self, remote: SocketAddr) -> Result<(), PeerFault> {
+        if !self.checked.contains(&remote) {
+            self.checked.push(remote);
+        }
+        if self.checked.len() > CHECKED_MAX {
+            return Err(PeerFault::Exhausted("it was checked from too many addresses"));
+        }
+        Ok(())
     }
 
     /// Whether the peer was heard from there lately.
     pub(crate) fn holds(&self, now: Instant, remote: SocketAddr, limits: &Limits) -> bool {
-        let path = self.0.iter().find(|(path, _)| path.remote == remote);
+        let path = self.heard.iter().find(|(path, _)| path.remote == remote);
         path.is_some_and(|(_, heard)| now < *heard + limits.path_hold_time)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> {
-        self.0.iter().map(|(path, _)| path)
+        self.heard.iter().map(|(path, _)| path)
     }
 
     /// The way of a datagram there. `source` is the candidate that ICE chose.
@@ -68,7 +93,7 @@ impl Paths {
 
     #[cfg(test)]
     pub(crate) fn first_heard(&self) -> Option<Instant> {
-        self.0.first().map(|(_, heard)| *heard)
+        self.heard.first().map(|(_, heard)| *heard)
     }
 }
 

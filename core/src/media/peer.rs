@@ -474,6 +474,12 @@ impl Peer {
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
+                    if is_stun(&transmit.contents)
+                        && let Err(fault) = self.paths.check(transmit.destination)
+                    {
+                        facts.push(Fact::Failed(fault));
+                        return;
+                    }
                     let flow = self.paths.flow(transmit.source, transmit.destination);
                     match &mut self.role {
                         // DTLS said nothing, see `Handshake`.

@@ -176,6 +176,41 @@ fn a_peer_is_heard_from_so_many_addresses_and_gives_the_oldest_up_for_one_more()
     assert_eq!(pair.taker.paths.iter().count(), 2);
 }
 
+/// What a peer makes of one check of the far side's, if it comes from that many ports in turn.
+fn checked(pair: &mut Pair, check: &[u8], ports: u16) -> Vec<PeerFault> {
+    pair.facts.clear();
+    for port in 0..ports {
+        let flow = Flow {
+            local: ([192, 0, 2, 1], FAR).into(),
+            remote: ([198, 51, 100, 7], 1_024 + port).into(),
+        };
+        pair.taker.receive(&pair.far.ctx(), flow, check, &mut pair.facts);
+    }
+    let faults = pair.facts.drain(..).filter_map(|fact| match fact {
+        Fact::Failed(fault) => Some(fault),
+        _ => None,
+    });
+    faults.collect()
+}
+
+#[test]
+fn whoever_checks_from_one_place_after_another_is_given_up() {
+    let mut pair = Pair::new(Limits::default());
+    pair.near.now += SECOND;
+    pair.far.now = pair.near.now;
+    pair.publisher.drain(&pair.near.ctx(), &mut Vec::new());
+    let check = datagrams(&mut pair.publisher, pair.near.now).swap_remove(0);
+    let mut forged = check.clone();
+    // The last byte of the seal, which the fingerprint is behind.
+    let sealed = forged.len() - 9;
+    forged[sealed] ^= 1;
+    assert_eq!(checked(&mut pair, &forged, 1_000), [], "anybody can say that");
+    assert_eq!(checked(&mut pair, &check, 64), []);
+    assert_eq!(checked(&mut pair, &check, 64), [], "the same again");
+    let faults = checked(&mut pair, &check, 65);
+    assert!(matches!(faults[..], [PeerFault::Exhausted(_)]), "{faults:?}");
+}
+
 /// An RTP packet of sound that says which section it is of, sealed as the publisher seals.
 fn sealed(srtp: &mut Srtp, offer: &str, source: u8, seq: u16) -> Vec<u8> {
     const NAMES_SECTION: &str = " urn:ietf:params:rtp-hdrext:sdes:mid";
