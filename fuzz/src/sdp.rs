@@ -125,6 +125,8 @@ fn judge(bare: &mut Bare, conn: ConnId, offer: &str) {
         if status(&message) == Some("FAILED") {
             let info = message.pointer("/data/0/info").and_then(Value::as_str);
             assert!(info.is_some_and(|info| !info.is_empty()), "without a reason: {message}");
+            // So says a panic of str0m that was caught.
+            assert_ne!(info, Some("Failed by error"), "{message}");
         }
     }
 }
