@@ -100,7 +100,7 @@ pub enum Weather {
 
 /// Nodes, people who publish and play, and what goes wrong between them in every world.
 ///
-/// What only a simulated network can do, [`Partition`] and [`Sim`](crate::sim::Sim) have.
+/// What only a simulated network can do, [`Sim`](crate::sim::Sim) has.
 pub trait World {
     /// How far it can be relied on.
     fn weather(&self) -> Weather;
@@ -178,10 +178,12 @@ pub trait World {
     }
 }
 
-/// A world whose network can be cut.
-///
-/// Loopback cannot: what is sent there arrives, or is refused at once.
+/// A world in which nodes can be parted: what one of them sends to the other is lost, and neither
+/// is told.
 pub trait Partition: World {
+    /// Has nodes that are added from now on be reached by ways that can be cut. The machine's own
+    /// cannot: what is sent over loopback arrives, or is refused at once.
+    fn prepare_partitions(&mut self);
     /// Lets nothing through between two nodes.
     fn partition(&mut self, a: NodeId, b: NodeId);
     /// Lets everything through between them again.

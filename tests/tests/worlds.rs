@@ -7,7 +7,7 @@ use distributary_tests::process::Runtime;
 use distributary_tests::real::Real;
 use distributary_tests::scenario::{self, Account};
 use distributary_tests::sim::Sim;
-use distributary_tests::world::World;
+use distributary_tests::world::Partition;
 
 /// One test for some scenarios each. Over loopback they mostly wait, so those of one test wait
 /// together.
@@ -39,18 +39,20 @@ together! {
     edges_come_and_go: edge_comes_late edge_restarts edge_stands_still drain;
     nodes_take_nobody_more: patient_drain full_edge out_of_service;
     links_break_and_origins_die:
-        link_breaks unpublish_crosses_answer origin_restarts origin_stays_away;
+        link_breaks link_parted unpublish_crosses_answer origin_restarts origin_stays_away;
     keys_keep_strangers_out: links_with_keys;
 }
 
 /// What depends most on real sockets and processes, where one datagram of fifty is lost each way:
-/// nodes that are killed, stand still, end in good order, are full; links that break; strangers.
+/// nodes that are killed, stand still, end in good order, are full; links that break, and those
+/// that nothing passes; strangers.
 /// Some of it in the gate, all of it in the full run.
 #[test]
 fn loss_changes_nothing_that_anybody_is_told() {
     let all = [
         "edge_restarts",
         "edge_stands_still",
+        "link_parted",
         "link_breaks",
         "origin_restarts",
         "patient_drain",
@@ -105,7 +107,7 @@ fn start_everywhere(name: &'static str) -> Vec<Playing> {
     worlds
 }
 
-fn start<W: World + 'static>(
+fn start<W: Partition + 'static>(
     name: &'static str,
     place: &str,
     shards: u16,

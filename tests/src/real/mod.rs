@@ -1,9 +1,9 @@
 //! Real servers on this machine's loopback, as a [`World`].
 //!
 //! Each world has a network of its own there, 127.x.y.0/24, on which nodes have the same ports and
-//! every page an address, as if they were machines. What a loopback does not have are partitions
-//! ([`Partition`](crate::world::Partition)), names and their look-ups, and sockets that cannot be
-//! had; and bounds that are built into the servers cannot be set.
+//! every page an address, as if they were machines. What a loopback does not have are names and
+//! their look-ups, and sockets that cannot be had; and bounds that are built into the servers
+//! cannot be set.
 
 mod cable;
 mod log;
@@ -24,7 +24,7 @@ use crate::http;
 use crate::lossy::{LossyPath, Terms};
 use crate::page::Page;
 use crate::process::{Runtime, Server};
-use crate::world::{NodeId, Party, Weather, World};
+use crate::world::{NodeId, Partition, Party, Weather, World};
 
 /// Ports of every node. No other test and no ephemeral port is at these.
 pub(crate) const WS_PORT: u16 = 21_080;
@@ -34,7 +34,7 @@ pub(crate) const MEDIA_PORT: u16 = 21_100;
 const CABLE_PORT: u16 = 21_200;
 /// Addresses below are nodes'.
 const FIRST_PAGE: usize = 20;
-/// Addresses from there on are those at which nodes are reached over paths that lose something.
+/// Addresses from there on are those at which nodes are reached over paths.
 const ANNOUNCED: usize = 200;
 /// Between two looks at a server that starts.
 const LOOK: Duration = Duration::from_millis(10);
@@ -53,8 +53,10 @@ pub struct Real {
     machines: Vec<IpAddr>,
     /// The share of datagrams that is lost, each way.
     loss: f64,
-    /// The ways to nodes' media ports, if anything is lost there.
-    paths: Vec<LossyPath>,
+    /// Whether nodes that are added can be parted from others.
+    parting: bool,
+    /// The ways to nodes' media ports, if anything is lost there, or can be.
+    paths: Vec<(NodeId, LossyPath)>,
 }
 
 impl Real {
@@ -73,6 +75,7 @@ impl Real {
             pages: Pages::default(),
             machines: Vec::new(),
             loss: 0.0,
+            parting: false,
             paths: Vec::new(),
         }
     }
@@ -89,18 +92,18 @@ impl Real {
         world
     }
 
-    /// Lays paths that lose something to a node's media ports, and answers with the address at
-    /// which they begin; or, where nothing is lost, with the node's own.
-    fn lay_paths(&mut self, ip: IpAddr, shards: u16) -> IpAddr {
-        if self.loss == 0.0 {
+    /// Lays paths to the media ports of a node that is being added, and answers with the address at
+    /// which they begin; or, where nothing can be lost, with the node's own.
+    fn lay_paths(&mut self, node: NodeId, ip: IpAddr, shards: u16) -> IpAddr {
+        if self.loss == 0.0 && !self.parting {
             return ip;
         }
-        let announced = self.network.address(ANNOUNCED + self.nodes.len());
+        let announced = self.network.address(ANNOUNCED + node.0);
         for port in MEDIA_PORT..MEDIA_PORT + shards {
             let seed = self.paths.len() as u64 + 1;
             let terms = Terms { loss: self.loss, seed, ..Terms::default() };
             let path = LossyPath::new((announced, port).into(), (ip, port).into(), terms);
-            self.paths.push(path.expect("nobody else is on the world's network"));
+            self.paths.push((node, path.expect("nobody else is on the world's network")));
         }
         announced
     }
@@ -116,7 +119,7 @@ impl Real {
     /// Lays the way from a node that is being added to another one, and answers with its port.
     fn lay_way(&mut self, from: NodeId, to: IpAddr) -> u16 {
         let port = CABLE_PORT + u16::try_from(from.0).expect("a world has few nodes");
-        let mut way = Way { from, to, port, cable: None };
+        let mut way = Way { from, to, port, held: false, cable: None };
         if self.nodes.iter_mut().any(|(ip, server)| *ip == to && server.is_running()) {
             way.open();
         }
@@ -131,6 +134,19 @@ impl Real {
     fn at(&mut self, node: NodeId) -> (IpAddr, &mut Server) {
         let (ip, server) = self.nodes.get_mut(node.0).expect("the node was added");
         (*ip, server)
+    }
+
+    /// Parts two nodes, or joins them again: what goes over TCP waits, what goes to media ports is
+    /// lost.
+    fn set_parted(&mut self, a: NodeId, b: NodeId, parted: bool) {
+        for (from, to) in [(a, b), (b, a)] {
+            let [from_ip, to_ip] = [from, to].map(|node| self.at(node).0);
+            let ways = self.ways.iter_mut().filter(|way| way.from == from && way.to == to_ip);
+            ways.for_each(|way| way.set_held(parted));
+            let mut paths = self.paths.iter().filter(|(node, _)| *node == to).peekable();
+            assert!(paths.peek().is_some(), "n{} was added without a way to be parted by", to.0);
+            paths.for_each(|(_, path)| path.set_parted(from_ip, parted));
+        }
     }
 
     fn open(&mut self, machine: IpAddr, node: NodeId) -> usize {
@@ -180,7 +196,7 @@ impl World for Real {
             balancing.push_str(&line);
         }
         balancing.push_str("</loadbalancer>\n");
-        let announced = self.lay_paths(ip, shards);
+        let announced = self.lay_paths(node, ip, shards);
         let properties = format!(
             "ip={announced}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\n\
              http.port={HTTP_PORT}\nhttps.port=off\npage.port=off\n\
@@ -295,12 +311,28 @@ impl World for Real {
     }
 }
 
+impl Partition for Real {
+    fn prepare_partitions(&mut self) {
+        self.parting = true;
+    }
+
+    fn partition(&mut self, a: NodeId, b: NodeId) {
+        self.set_parted(a, b, true);
+    }
+
+    fn heal(&mut self, a: NodeId, b: NodeId) {
+        self.set_parted(a, b, false);
+    }
+}
+
 /// How one node reaches another one.
 #[derive(Debug)]
 struct Way {
     from: NodeId,
     to: IpAddr,
     port: u16,
+    /// Whether nothing passes.
+    held: bool,
     /// Gone while the node that it leads to is: then nobody may listen there.
     cable: Option<Cable>,
 }
@@ -308,6 +340,15 @@ struct Way {
 impl Way {
     fn open(&mut self) {
         let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into());
-        self.cable = Some(cable.expect("nobody else listens on the world's network"));
+        let cable = cable.expect("nobody else listens on the world's network");
+        cable.set_held(self.held);
+        self.cable = Some(cable);
+    }
+
+    fn set_held(&mut self, held: bool) {
+        self.held = held;
+        if let Some(cable) = &self.cable {
+            cable.set_held(held);
+        }
     }
 }

@@ -9,7 +9,7 @@ mod stage;
 mod words;
 
 use crate::sim::Sim;
-use crate::world::World;
+use crate::world::Partition;
 
 pub use self::account::Account;
 pub(crate) use self::stage::{GRACES, Stage};
@@ -18,7 +18,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 24] {
+pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 25] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -31,6 +31,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 24] {
         ("edge_comes_late", nodes::edge_comes_late),
         ("edge_restarts", nodes::edge_restarts),
         ("link_breaks", nodes::link_breaks),
+        ("link_parted", nodes::link_parted),
         ("edge_stands_still", nodes::edge_stands_still),
         ("unpublish_crosses_answer", nodes::unpublish_crosses_answer),
         ("mute", words::mute),
@@ -53,7 +54,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 24] {
 /// # Panics
 ///
 /// Also if the world is not one that can play it.
-pub fn play<W: World>(name: &str, world: W, shards: u16) -> Account {
+pub fn play<W: Partition>(name: &str, world: W, shards: u16) -> Account {
     let found = shared().into_iter().find(|(other, _)| *other == name);
     let (_, course) = found.expect("every world can play the scenario");
     let mut stage = Stage::new(world, shards);

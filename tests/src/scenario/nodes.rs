@@ -6,7 +6,7 @@ use distributary_core::Event;
 
 use super::Stage;
 use crate::browser::Shape;
-use crate::world::World;
+use crate::world::{Partition, World};
 
 pub(super) fn two_edges<W: World>(stage: &mut Stage<W>) {
     let edges = ["edge1", "edge2"].map(|name| stage.node(name, &[]));
@@ -66,6 +66,32 @@ pub(super) fn link_breaks<W: World>(stage: &mut Stage<W>) {
     stage.saw(&viewer, &[&publisher]);
     assert_eq!(stage.world.status(&viewer), "PLAYING");
     stage.counts(edge, "connections_link", 1);
+}
+
+/// For longer than a link may be silent: nobody but the two nodes gets to know.
+pub(super) fn link_parted<W: Partition>(stage: &mut Stage<W>) {
+    stage.world.prepare_partitions();
+    let (origin, edge) = stage.pair();
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.part(origin, edge);
+    // What was lost before may still be sent again.
+    stage.pass(2_000);
+    let before = stage.world.seen(&viewer).video;
+    stage.pass(3_000);
+    assert_eq!(stage.world.seen(&viewer).video, before, "nothing came that way");
+    stage.world.heal(origin, edge);
+    let events = stage.world.events(origin);
+    let is_down = |event: &Event| matches!(event, Event::LinkDown { .. });
+    assert!(events.iter().any(is_down), "the origin noticed: {events:?}");
+    // The dial that is under way may wait in vain, and one more for its turn.
+    stage.pass(4_000);
+    stage.counts(edge, "connections_link", 1);
+    stage.watches(&viewer);
+    let seen = stage.saw(&viewer, &[&publisher]);
+    assert_eq!(seen.statuses.len(), 1, "PLAYING and nothing else: {:?}", seen.statuses);
 }
 
 /// For longer than a link may be silent.

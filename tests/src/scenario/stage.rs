@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Account;
 use crate::browser::{Shape, Track};
 use crate::sim::oracle::{self, Mercy};
-use crate::world::{NodeId, Party, Seen, Weather, World, figure};
+use crate::world::{NodeId, Partition, Party, Seen, Weather, World, figure};
 
 /// How long a status may take, even on a bad day.
 const SOON: Duration = Duration::from_secs(15);
@@ -258,6 +258,14 @@ impl<W: World> Stage<W> {
         let packets = stream.and_then(|s| s.track(true)).map(|track: &Track| &track.packets);
         let stamps = packets.into_iter().flatten().filter_map(|packet| packet.stamp);
         stamps.filter(|stamp| stamp.publisher == number).count()
+    }
+}
+
+impl<W: Partition> Stage<W> {
+    /// Lets nothing through between two nodes.
+    pub(crate) fn part(&mut self, a: NodeId, b: NodeId) {
+        self.cuts += 1;
+        self.world.partition(a, b);
     }
 }
 
