@@ -19,6 +19,15 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    /// Reads all that a server said until it closed.
+    pub fn read(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+}
+
 /// `GET`s a path, sent as it is, and reads until the server closes.
 ///
 /// # Errors
@@ -47,10 +56,7 @@ pub fn exchange(server: SocketAddr, request: &[u8]) -> io::Result<Answer> {
         Err(error) if bytes.is_empty() => return Err(sent.err().unwrap_or(error)),
         Ok(_) | Err(_) => {}
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    Ok(Answer::read(&String::from_utf8_lossy(&bytes)))
 }
 
 /// One figure of `?action=stat`; `None` if the server does not tell it.

@@ -6,6 +6,7 @@ use distributary_core::Event;
 use serde_json::Value;
 
 use crate::browser::{Browser, Shape};
+use crate::http::Answer;
 use crate::page::Page;
 
 /// What nodes that have an `admin.token` have as one: whoever watches them must know it.
@@ -139,8 +140,9 @@ pub trait World {
     fn page(&self, page: usize) -> &Page;
     /// A node's `?action=stat`; `None` if it does not run.
     fn statistics(&mut self, node: NodeId) -> Option<String>;
-    /// Sends a whole HTTP/1.1 request to a node, and answers with the body of a 200.
-    fn request(&mut self, node: NodeId, request: &str) -> Option<String>;
+    /// Sends a whole HTTP/1.1 request to a node that has the connection closed; `None` if nobody
+    /// listens there.
+    fn request(&mut self, node: NodeId, request: &str) -> Option<Answer>;
     /// What a node reported in all its lives, in order.
     fn events(&self, node: NodeId) -> Vec<Event>;
 

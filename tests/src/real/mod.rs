@@ -20,7 +20,7 @@ use self::cable::Cable;
 pub(crate) use self::network::Network;
 use crate::browser::Shape;
 use crate::client::Pages;
-use crate::http;
+use crate::http::{self, Answer};
 use crate::lossy::{LossyPath, Terms};
 use crate::page::Page;
 use crate::process::{Runtime, Server};
@@ -299,10 +299,9 @@ impl World for Real {
         (answer.status == 200).then_some(answer.body)
     }
 
-    fn request(&mut self, node: NodeId, request: &str) -> Option<String> {
+    fn request(&mut self, node: NodeId, request: &str) -> Option<Answer> {
         let (ip, _) = self.at(node);
-        let answer = http::exchange((ip, HTTP_PORT).into(), request.as_bytes()).ok()?;
-        (answer.status == 200).then_some(answer.body)
+        http::exchange((ip, HTTP_PORT).into(), request.as_bytes()).ok()
     }
 
     fn events(&self, node: NodeId) -> Vec<Event> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::tcp::{End, Item};
 use super::{HTTP_PORT, Sim};
+use crate::http::Answer;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,15 +20,16 @@ pub(super) struct Fetch {
 
 impl Sim {
     /// Lets time pass until a node has answered `GET path`, and answers with the body; `None` if
-    /// nobody listens, or if the answer is not a whole 200.
+    /// nobody listens, or if the answer is no 200.
     pub fn get(&mut self, node: usize, path: &str) -> Option<String> {
         let to = SocketAddr::new(self.node_ip(node), HTTP_PORT);
         let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
-        self.exchange(node, request)
+        let answer = self.exchange(node, request)?;
+        (answer.status == 200).then_some(answer.body)
     }
 
-    /// The same for any request that has the connection closed.
-    pub(super) fn exchange(&mut self, node: usize, request: String) -> Option<String> {
+    /// The same for any request that has the connection closed, and any answer.
+    pub(super) fn exchange(&mut self, node: usize, request: String) -> Option<Answer> {
         let to = SocketAddr::new(self.node_ip(node), HTTP_PORT);
         let index = self.fetches.len();
         let port = 1024 + u16::try_from(index % 60_000).unwrap_or_default();
@@ -36,9 +38,7 @@ impl Sim {
         self.dial(End::Fetch(index), from, to)?;
         self.advance_until(PATIENCE, |sim| sim.fetches.get(index).is_some_and(|f| f.over));
         let response = std::mem::take(&mut self.fetches.get_mut(index)?.response);
-        let response = String::from_utf8(response).ok()?;
-        let (head, body) = response.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
+        Some(Answer::read(&String::from_utf8(response).ok()?))
     }
 
     /// One number of a node's statistics.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Plan, Sim};
 use crate::browser::Shape;
+use crate::http::Answer;
 use crate::page::Page;
 use crate::world::{ADMIN_TOKEN, NodeId, Partition, Party, Weather, World};
 
@@ -108,7 +109,7 @@ impl World for Sim {
         self.get(node.0, &format!("/?action=stat&token={ADMIN_TOKEN}"))
     }
 
-    fn request(&mut self, node: NodeId, request: &str) -> Option<String> {
+    fn request(&mut self, node: NodeId, request: &str) -> Option<Answer> {
         self.exchange(node.0, request.to_owned())
     }
 
