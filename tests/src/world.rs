@@ -130,6 +130,8 @@ pub trait World {
     fn restart(&mut self, node: NodeId);
     /// Has a node say goodbye to everybody, as its operator does before it ends.
     fn drain(&mut self, node: NodeId);
+    /// Whether a node that was drained has ended by itself, and in good order.
+    fn ended(&mut self, node: NodeId) -> bool;
     /// Lets time pass in which a node stands still: nothing of it runs, its kernel goes on.
     fn freeze(&mut self, node: NodeId, span: Duration);
     /// Resets the TCP connections between two nodes.

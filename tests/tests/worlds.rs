@@ -37,7 +37,7 @@ together! {
     viewers_come_when_they_like: late_viewer viewer_first two_edges nodes_push_to_each_other;
     publishers_have_something_to_say: mute mute_before_edge data;
     edges_come_and_go: edge_comes_late edge_restarts edge_stands_still drain;
-    nodes_take_nobody_more: patient_drain full_edge out_of_service;
+    nodes_take_nobody_more: patient_drain drain_runs_out full_edge out_of_service;
     links_break_and_origins_die:
         link_breaks link_parted unpublish_crosses_answer origin_restarts origin_stays_away;
     keys_keep_strangers_out: links_with_keys;

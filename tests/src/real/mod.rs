@@ -269,6 +269,13 @@ impl World for Real {
         server.terminate().unwrap_or_else(|error| panic!("n{}: {error}", node.0));
     }
 
+    fn ended(&mut self, node: NodeId) -> bool {
+        let (_, server) = self.at(node);
+        let code = server.exit_code();
+        assert!(matches!(code, None | Some(0)), "n{} ended with {code:?}", node.0);
+        code == Some(0)
+    }
+
     fn freeze(&mut self, node: NodeId, span: Duration) {
         for (signal, span) in [("STOP", span), ("CONT", Duration::ZERO)] {
             let (_, server) = self.at(node);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use distributary_core::Event;
 use serde_json::Value;
 
 use super::Stage;
@@ -12,6 +11,8 @@ use crate::world::{ADMIN_TOKEN, NodeId, Party, World};
 
 /// What a page is told by the close of its WebSocket that may come again later.
 const TRY_AGAIN_LATER: Incoming = Incoming::Closed(Some(1013));
+/// The same of a server that goes away.
+const GOING_AWAY: Incoming = Incoming::Closed(Some(1001));
 
 pub(super) fn patient_drain<W: World>(stage: &mut Stage<W>) {
     let (origin, edge) = stage.pair_with("drain.timeout=60000\n");
@@ -31,16 +32,38 @@ pub(super) fn patient_drain<W: World>(stage: &mut Stage<W>) {
     stage.saw(&viewer, &[&publisher]);
     stage.world.stop(&viewer);
     stage.reaches(&viewer, "STOPPED", "Stopped by user");
-    let shards = usize::from(stage.shards());
-    let drained = stage.world.wait(Duration::from_secs(6), |world| {
-        let events = world.events(edge);
-        events.iter().filter(|event| matches!(event, Event::Drained)).count() == shards
-    });
-    assert!(drained, "the node ends with its last viewer");
+    // It ends with its last viewer.
+    stage.ends(edge);
     stage.kill(edge);
     stage.world.restart(edge);
     stage.counts(edge, "streams_webrtc_in", 1);
     balancer_names_edge(stage, origin, true);
+}
+
+/// A viewer who stays plays until the time that an edge waits is over.
+pub(super) fn drain_runs_out<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair_with("drain.timeout=3000\n");
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    let before = stage.world.seen(&viewer).video;
+    stage.world.drain(edge);
+    let (early, late) = match (stage.is_real(), stage.is_rough()) {
+        // The machine may be busy with something else.
+        (true, _) => (1_000, 12_000),
+        (_, true) => (2_990, 2_000),
+        (_, false) => (2_990, 60),
+    };
+    stage.pass(early);
+    assert!(stage.world.page(viewer.page).ending.is_none(), "it was to wait");
+    assert!(stage.world.seen(&viewer).video > before + 25, "and to play");
+    let told = |world: &W| world.page(viewer.page).ending.is_some();
+    assert!(stage.world.wait(Duration::from_millis(late), told), "it was to wait no longer");
+    assert_eq!(stage.world.page(viewer.page).ending, Some(GOING_AWAY));
+    stage.saw(&viewer, &[&publisher]);
+    stage.ends(edge);
+    stage.kill(edge);
 }
 
 pub(super) fn full_edge<W: World>(stage: &mut Stage<W>) {

@@ -18,7 +18,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 25] {
+pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 26] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -39,6 +39,7 @@ pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 25] {
         ("data", words::data),
         ("drain", nodes::drain),
         ("patient_drain", capacity::patient_drain),
+        ("drain_runs_out", capacity::drain_runs_out),
         ("full_edge", capacity::full_edge),
         ("out_of_service", capacity::out_of_service),
         ("origin_restarts", nodes::origin_restarts),

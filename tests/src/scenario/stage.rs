@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use distributary_core::Event;
+
 use super::Account;
 use crate::browser::{Shape, Track};
 use crate::sim::oracle::{self, Mercy};
@@ -136,6 +138,21 @@ impl<W: World> Stage<W> {
     pub(crate) fn kill(&mut self, node: NodeId) {
         self.cuts += 1;
         self.world.kill(node);
+    }
+
+    /// Waits until a node that is drained has ended by itself: every shard has said once that it is
+    /// done.
+    pub(crate) fn ends(&mut self, node: NodeId) {
+        for _ in 0..SOON.as_millis() / LOOK.as_millis() {
+            if self.world.ended(node) {
+                let events = self.world.events(node);
+                let told = events.iter().filter(|event| matches!(event, Event::Drained)).count();
+                assert_eq!(told, usize::from(self.shards), "n{}: {events:?}", node.0);
+                return;
+            }
+            self.world.advance(LOOK);
+        }
+        panic!("n{} did not end", node.0);
     }
 
     /// Resets the TCP connections between two nodes.

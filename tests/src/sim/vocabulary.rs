@@ -88,6 +88,10 @@ impl World for Sim {
         self.command(node.0, Command::Drain);
     }
 
+    fn ended(&mut self, node: NodeId) -> bool {
+        self.is_drained(node.0)
+    }
+
     fn freeze(&mut self, node: NodeId, span: Duration) {
         self.freeze_node(node.0, span);
         Self::advance(self, span);
