@@ -33,7 +33,8 @@ macro_rules! together {
 
 together! {
     publishers_come_and_go:
-        one_node publisher_returns publisher_stays_away two_of_one_name codec_changes;
+        one_node publisher_returns publisher_starts_again publisher_stays_away two_of_one_name
+        codec_changes;
     viewers_come_when_they_like: late_viewer viewer_first two_edges nodes_push_to_each_other;
     publishers_have_something_to_say: mute mute_before_edge data;
     edges_come_and_go: edge_comes_late edge_restarts edge_stands_still drain;

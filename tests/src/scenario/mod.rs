@@ -18,13 +18,14 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 26] {
+pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 27] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
         ("late_viewer", publishers::late_viewer),
         ("viewer_first", publishers::viewer_first),
         ("publisher_returns", publishers::publisher_returns),
+        ("publisher_starts_again", publishers::publisher_starts_again),
         ("publisher_stays_away", publishers::publisher_stays_away),
         ("two_of_one_name", publishers::two_of_one_name),
         ("codec_changes", publishers::codec_changes),
