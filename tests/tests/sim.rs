@@ -38,7 +38,7 @@ scenarios! {
     origin_restarts origin_stays_away nodes_push_to_each_other no_socket_at_first anything
     patient_drain full_edge out_of_service
     links_with_keys wrong_keys key_comes tokens tokens_end backend backend_hangs
-    link_parted drain_runs_out publisher_starts_again
+    link_parted drain_runs_out publisher_starts_again origin_stands_still
 }
 
 fn world(seed: u64, shards: u16) -> (Sim, NodeId, NodeId) {

@@ -40,7 +40,8 @@ together! {
     edges_come_and_go: edge_comes_late edge_restarts edge_stands_still drain;
     nodes_take_nobody_more: patient_drain drain_runs_out full_edge out_of_service;
     links_break_and_origins_die:
-        link_breaks link_parted unpublish_crosses_answer origin_restarts origin_stays_away;
+        link_breaks link_parted unpublish_crosses_answer origin_restarts origin_stays_away
+        origin_stands_still;
     keys_keep_strangers_out: links_with_keys;
 }
 

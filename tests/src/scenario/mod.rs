@@ -18,7 +18,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 27] {
+pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 28] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -34,6 +34,7 @@ pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 27] {
         ("link_breaks", nodes::link_breaks),
         ("link_parted", nodes::link_parted),
         ("edge_stands_still", nodes::edge_stands_still),
+        ("origin_stands_still", nodes::origin_stands_still),
         ("unpublish_crosses_answer", nodes::unpublish_crosses_answer),
         ("mute", words::mute),
         ("mute_before_edge", words::mute_before_edge),

@@ -115,6 +115,27 @@ pub(super) fn edge_stands_still<W: World>(stage: &mut Stage<W>) {
     stage.saw(&again, &[&publisher]);
 }
 
+/// The same for the origin: its edge, and whoever watches there, wait for it.
+pub(super) fn origin_stands_still<W: World>(stage: &mut Stage<W>) {
+    let (origin, edge) = stage.pair();
+    let publisher = stage.published(origin, "ab12");
+    stage.counts(edge, "streams_webrtc_in", 1);
+    let viewer = stage.played(edge, "ab12");
+    stage.watches(&viewer);
+    stage.world.freeze(origin, Duration::from_secs(5));
+    stage.counts(edge, "connections_link", 1);
+    stage.counts(edge, "streams_webrtc_in", 1);
+    stage.pass(2_000);
+    stage.watches(&viewer);
+    assert_eq!(stage.world.status(&publisher), "PUBLISHING");
+    let seen = stage.world.seen(&viewer);
+    assert_eq!(seen.publishers, [stage.world.browser(&publisher).number()]);
+    assert_eq!(seen.statuses.len(), 1, "PLAYING and nothing else: {:?}", seen.statuses);
+    let again = stage.played(edge, "ab12");
+    stage.watches(&again);
+    stage.saw(&again, &[&publisher]);
+}
+
 pub(super) fn unpublish_crosses_answer<W: World>(stage: &mut Stage<W>) {
     let (origin, edge) = stage.pair();
     for (nth, pause) in (0..40).step_by(4).enumerate() {

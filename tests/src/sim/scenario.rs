@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 37] = [
+const SCENARIOS: [&str; 38] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -54,6 +54,7 @@ const SCENARIOS: [&str; 37] = [
     "link_parted",
     "drain_runs_out",
     "publisher_starts_again",
+    "origin_stands_still",
 ];
 
 /// Name and course of those that only a simulation can play.
