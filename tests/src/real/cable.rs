@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+/// Time between two attempts of TCP to get through, at the least.
+const RETRANSMIT: Duration = Duration::from_millis(200);
+
 /// A listener that passes on what comes to a node behind it. Dropping it cuts what is connected.
 #[derive(Debug)]
 pub(super) struct Cable {
@@ -20,6 +23,9 @@ pub(super) struct Cable {
 struct Shared {
     from: SocketAddr,
     to: SocketAddr,
+    /// The share of what is read at once that is late, as if a segment of it had been lost.
+    loss: f64,
+    chance: Mutex<fastrand::Rng>,
     over: AtomicBool,
     /// Owned by the two threads that copy, so that an end comes as soon as they are done.
     open: Mutex<Vec<Weak<TcpStream>>>,
@@ -29,12 +35,14 @@ struct Shared {
 }
 
 impl Cable {
-    /// Lets connections to `from` end up at `to`.
-    pub(super) fn new(from: SocketAddr, to: SocketAddr) -> io::Result<Self> {
+    /// Lets connections to `from` end up at `to`, on a way that loses this share each way.
+    pub(super) fn new(from: SocketAddr, to: SocketAddr, loss: f64) -> io::Result<Self> {
         let listener = TcpListener::bind(from)?;
         let shared = Arc::new(Shared {
             from,
             to,
+            loss,
+            chance: Mutex::new(fastrand::Rng::with_seed(from.port().into())),
             over: AtomicBool::new(false),
             open: Mutex::default(),
             held: Mutex::new(false),
@@ -119,11 +127,23 @@ impl Shared {
         drop(self.released.wait_while(held, |held| *held));
     }
 
+    /// Waits as long as TCP does until it sends again what was lost, if something was.
+    fn wait_for_what_is_lost(&self) {
+        let lost = self.loss > 0.0 && {
+            let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+            chance.f64() < self.loss
+        };
+        if lost {
+            thread::sleep(RETRANSMIT);
+        }
+    }
+
     /// Copies one direction until it ends, and then ends it on the other side the same way.
     fn pass_on(&self, mut from: &TcpStream, mut to: &TcpStream) {
         let mut buf = [0; 16 * 1024];
         loop {
             let came = from.read(&mut buf);
+            self.wait_for_what_is_lost();
             self.wait_for_release();
             match came {
                 Ok(0) => break,
@@ -149,6 +169,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::real::Network;
 
@@ -158,11 +180,11 @@ mod tests {
     const PORT: u16 = 21_300;
 
     /// A network, a cable on it, and the listener that it leads to.
-    fn cable() -> (Network, Cable, TcpListener) {
+    fn cable(loss: f64) -> (Network, Cable, TcpListener) {
         let network = Network::take();
         let listener = TcpListener::bind((network.address(2), PORT)).unwrap();
         let near = SocketAddr::new(network.address(3), PORT);
-        let cable = Cable::new(near, listener.local_addr().unwrap()).unwrap();
+        let cable = Cable::new(near, listener.local_addr().unwrap(), loss).unwrap();
         (network, cable, listener)
     }
 
@@ -186,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_a_held_cable_was_given_comes_once_it_is_released_and_so_does_an_end() {
-        let (_network, cable, listener) = cable();
+        let (_network, cable, listener) = cable(0.0);
         let [near, far] = connected(&cable, &listener);
         (&near).write_all(b"one").unwrap();
         comes(&far, b"one");
@@ -204,7 +226,7 @@ mod tests {
 
     #[test]
     fn whoever_dials_over_a_held_cable_is_heard_once_it_is_released() {
-        let (_network, cable, listener) = cable();
+        let (_network, cable, listener) = cable(0.0);
         cable.set_held(true);
         let near = TcpStream::connect(cable.shared.from).unwrap();
         (&near).write_all(b"one").unwrap();
@@ -219,8 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_comes_late_and_what_follows_it_after_it() {
+        let (_network, cable, listener) = cable(1.0);
+        let [near, far] = connected(&cable, &listener);
+        let begun = Instant::now();
+        (&near).write_all(b"one").unwrap();
+        comes(&far, b"one");
+        assert!(begun.elapsed() >= RETRANSMIT, "{:?}", begun.elapsed());
+        (&near).write_all(b"two").unwrap();
+        (&near).write_all(b"three").unwrap();
+        comes(&far, b"twothree");
+    }
+
+    #[test]
     fn a_held_cable_ends_like_any_other() {
-        let (_network, cable, listener) = cable();
+        let (_network, cable, listener) = cable(0.0);
         let [near, far] = connected(&cable, &listener);
         cable.set_held(true);
         (&near).write_all(b"one").unwrap();

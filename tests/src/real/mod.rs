@@ -81,7 +81,7 @@ impl Real {
     }
 
     /// The same, where this share of all datagrams is lost: from publishers to nodes, between
-    /// nodes, and to viewers, each way.
+    /// nodes, and to viewers, each way. What links say is as often late.
     ///
     /// # Panics
     ///
@@ -119,7 +119,7 @@ impl Real {
     /// Lays the way from a node that is being added to another one, and answers with its port.
     fn lay_way(&mut self, from: NodeId, to: IpAddr) -> u16 {
         let port = CABLE_PORT + u16::try_from(from.0).expect("a world has few nodes");
-        let mut way = Way { from, to, port, held: false, cable: None };
+        let mut way = Way { from, to, port, loss: self.loss, held: false, cable: None };
         if self.nodes.iter_mut().any(|(ip, server)| *ip == to && server.is_running()) {
             way.open();
         }
@@ -337,6 +337,7 @@ struct Way {
     from: NodeId,
     to: IpAddr,
     port: u16,
+    loss: f64,
     /// Whether nothing passes.
     held: bool,
     /// Gone while the node that it leads to is: then nobody may listen there.
@@ -345,7 +346,7 @@ struct Way {
 
 impl Way {
     fn open(&mut self) {
-        let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into());
+        let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into(), self.loss);
         let cable = cable.expect("nobody else listens on the world's network");
         cable.set_held(self.held);
         self.cable = Some(cable);
