@@ -20,8 +20,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads all that a server said.
-    pub(crate) fn read(text: &str) -> Self {
+    /// Reads all that a server said until it closed.
+    pub fn read(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Self { status, head: head.to_owned(), body: body.to_owned() }

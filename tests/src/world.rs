@@ -121,7 +121,7 @@ pub enum Cue {
 
 /// Nodes, people who publish and play, and what goes wrong between them in every world.
 ///
-/// What only a simulated network can do, [`Partition`] and [`Sim`](crate::sim::Sim) have.
+/// What only a simulated network can do, [`Sim`](crate::sim::Sim) has.
 pub trait World {
     /// How far it can be relied on.
     fn weather(&self) -> Weather;
@@ -150,6 +150,8 @@ pub trait World {
     fn restart(&mut self, node: NodeId);
     /// Has a node say goodbye to everybody, as its operator does before it ends.
     fn drain(&mut self, node: NodeId);
+    /// Whether a node that was drained has ended by itself, and in good order.
+    fn ended(&mut self, node: NodeId) -> bool;
     /// Lets time pass in which a node stands still: nothing of it runs, its kernel goes on.
     fn freeze(&mut self, node: NodeId, span: Duration);
     /// Resets the TCP connections between two nodes.
@@ -235,10 +237,12 @@ pub trait World {
     }
 }
 
-/// A world whose network can be cut.
-///
-/// Loopback cannot: what is sent there arrives, or is refused at once.
+/// A world in which nodes can be parted: what one of them sends to the other is lost, and neither
+/// is told.
 pub trait Partition: World {
+    /// Has nodes that are added from now on be reached by ways that can be cut. The machine's own
+    /// cannot: what is sent over loopback arrives, or is refused at once.
+    fn prepare_partitions(&mut self);
     /// Lets nothing through between two nodes.
     fn partition(&mut self, a: NodeId, b: NodeId);
     /// Lets everything through between them again.

@@ -39,6 +39,7 @@ scenarios! {
     patient_drain full_edge out_of_service
     links_with_keys wrong_keys key_comes tokens tokens_end backend backend_hangs
     edges_change
+    link_parted drain_runs_out publisher_starts_again origin_stands_still
 }
 
 fn world(seed: u64, shards: u16) -> (Sim, NodeId, NodeId) {

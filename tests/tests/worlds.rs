@@ -7,7 +7,7 @@ use distributary_tests::process::Runtime;
 use distributary_tests::real::Real;
 use distributary_tests::scenario::{self, Account};
 use distributary_tests::sim::Sim;
-use distributary_tests::world::World;
+use distributary_tests::world::Partition;
 
 /// One test for some scenarios each. Over loopback they mostly wait, so those of one test wait
 /// together.
@@ -33,25 +33,29 @@ macro_rules! together {
 
 together! {
     publishers_come_and_go:
-        one_node publisher_returns publisher_stays_away two_of_one_name codec_changes;
+        one_node publisher_returns publisher_starts_again publisher_stays_away two_of_one_name
+        codec_changes;
     viewers_come_when_they_like: late_viewer viewer_first two_edges nodes_push_to_each_other;
     publishers_have_something_to_say: mute mute_before_edge data;
     edges_come_and_go: edge_comes_late edge_restarts edge_stands_still drain;
-    nodes_take_nobody_more: patient_drain full_edge out_of_service;
+    nodes_take_nobody_more: patient_drain drain_runs_out full_edge out_of_service;
     links_break_and_origins_die:
-        link_breaks unpublish_crosses_answer origin_restarts origin_stays_away;
+        link_breaks link_parted unpublish_crosses_answer origin_restarts origin_stays_away
+        origin_stands_still;
     keys_keep_strangers_out: links_with_keys;
     settings_change_while_nodes_run: edges_change;
 }
 
 /// What depends most on real sockets and processes, where one datagram of fifty is lost each way:
-/// nodes that are killed, stand still, end in good order, are full; links that break; strangers;
-/// settings that change. Some of it in the gate, all of it in the full run.
+/// nodes that are killed, stand still, end in good order, are full; links that break, and those
+/// that nothing passes; strangers; settings that change. Some of it in the gate, all of it in the
+/// full run.
 #[test]
 fn loss_changes_nothing_that_anybody_is_told() {
     let all = [
         "edge_restarts",
         "edge_stands_still",
+        "link_parted",
         "link_breaks",
         "origin_restarts",
         "patient_drain",
@@ -107,7 +111,7 @@ fn start_everywhere(name: &'static str) -> Vec<Playing> {
     worlds
 }
 
-fn start<W: World + 'static>(
+fn start<W: Partition + 'static>(
     name: &'static str,
     place: &str,
     shards: u16,

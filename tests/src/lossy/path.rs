@@ -4,11 +4,11 @@
 //! path: whoever sends there gets a socket of its own at the far end, as behind a router, so that
 //! to the server every remote is another one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,8 @@ struct Shared {
     there: [AtomicU64; 2],
     back: [AtomicU64; 2],
     remotes: AtomicU64,
+    /// Addresses from and to which everything is lost.
+    parted: Mutex<BTreeSet<IpAddr>>,
 }
 
 impl LossyPath {
@@ -113,6 +115,23 @@ impl LossyPath {
         let Shared { there, back, remotes, .. } = &*self.shared;
         let remotes = remotes.load(Ordering::Relaxed);
         Passage { there: pair(there), back: pair(back), remotes }
+    }
+
+    /// Loses everything from and to remotes at this address from now on, or what it loses of
+    /// others.
+    pub fn set_parted(&self, remote: IpAddr, parted: bool) {
+        let mut all = self.shared.parted.lock().unwrap_or_else(PoisonError::into_inner);
+        if parted {
+            all.insert(remote);
+        } else {
+            all.remove(&remote);
+        }
+    }
+}
+
+impl Shared {
+    fn is_parted(&self, remote: IpAddr) -> bool {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner).contains(&remote)
     }
 }
 
@@ -221,8 +240,10 @@ impl Carrier {
             Way::There(from) => (from, &self.shared.there),
             Way::Back(to) => (to, &self.shared.back),
         };
+        let parted = self.shared.is_parted(remote.ip());
         let exposed = self.terms.loss > 0.0 && self.terms.spared != Some(remote.ip());
-        if exposed && self.chance.f64() < self.terms.loss || self.waiting.len() >= WAITING_MAX {
+        let unlucky = exposed && self.chance.f64() < self.terms.loss;
+        if parted || unlucky || self.waiting.len() >= WAITING_MAX {
             dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -312,6 +333,8 @@ fn bind(poll: &Poll, at: SocketAddr, token: Token, buffer: usize) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(300);
@@ -402,6 +425,29 @@ mod tests {
         server.send_to(&[1; 4], far).unwrap();
         remote.recv_from(&mut room).unwrap();
         assert!(there >= delay && begin.elapsed() >= 2 * delay, "{there:?} {:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn everything_is_lost_of_an_address_that_is_parted_and_nothing_of_others() {
+        let server = socket();
+        let (path, near) = path(&server, Terms::default());
+        let [parted, other] = [97, 98].map(|host| {
+            let socket = std::net::UdpSocket::bind((Ipv4Addr::new(127, 0, 0, host), 0)).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket
+        });
+        let remotes = [&parted, &other];
+        remotes.iter().for_each(|remote| send(remote, near, 0..1));
+        let ends: Vec<SocketAddr> = all(&server).into_iter().map(|(_, from)| from).collect();
+        for (is_parted, expected) in [(true, [0, 1]), (false, [1, 1])] {
+            path.set_parted(parted.local_addr().unwrap().ip(), is_parted);
+            remotes.iter().for_each(|remote| send(remote, near, 0..1));
+            assert_eq!(all(&server).len(), expected.iter().sum::<usize>());
+            for end in &ends {
+                server.send_to(&[2; 4], end).unwrap();
+            }
+            assert_eq!(remotes.map(|remote| all(remote).len()), expected);
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Real servers on this machine's loopback, as a [`World`].
 //!
 //! Each world has a network of its own there, 127.x.y.0/24, on which nodes have the same ports and
-//! every page an address, as if they were machines. What a loopback does not have are partitions
-//! ([`Partition`](crate::world::Partition)), names and their look-ups, and sockets that cannot be
-//! had; and bounds that are built into the servers cannot be set.
+//! every page an address, as if they were machines. What a loopback does not have are names and
+//! their look-ups, and sockets that cannot be had; and bounds that are built into the servers
+//! cannot be set.
 
 mod cable;
 mod log;
@@ -26,7 +26,7 @@ use crate::lossy::{LossyPath, Terms};
 use crate::page::Page;
 use crate::process::{Runtime, Server};
 use crate::roster::Roster;
-use crate::world::{Cue, Edges, NodeId, Party, Weather, World};
+use crate::world::{Cue, Edges, NodeId, Partition, Party, Weather, World};
 
 /// Ports of every node. No other test and no ephemeral port is at these.
 pub(crate) const WS_PORT: u16 = 21_080;
@@ -36,7 +36,7 @@ pub(crate) const MEDIA_PORT: u16 = 21_100;
 const CABLE_PORT: u16 = 21_200;
 /// Addresses below are nodes'.
 const FIRST_PAGE: usize = 20;
-/// Addresses from there on are those at which nodes are reached over paths that lose something.
+/// Addresses from there on are those at which nodes are reached over paths.
 const ANNOUNCED: usize = 200;
 /// Between two looks at a server that starts, or reads its settings.
 const LOOK: Duration = Duration::from_millis(10);
@@ -61,8 +61,10 @@ pub struct Real {
     machines: Vec<IpAddr>,
     /// The share of datagrams that is lost, each way.
     loss: f64,
-    /// The ways to nodes' media ports, if anything is lost there.
-    paths: Vec<LossyPath>,
+    /// Whether nodes that are added can be parted from others.
+    parting: bool,
+    /// The ways to nodes' media ports, if anything is lost there, or can be.
+    paths: Vec<(NodeId, LossyPath)>,
 }
 
 impl Real {
@@ -83,12 +85,13 @@ impl Real {
             pages: Pages::default(),
             machines: Vec::new(),
             loss: 0.0,
+            parting: false,
             paths: Vec::new(),
         }
     }
 
     /// The same, where this share of all datagrams is lost: from publishers to nodes, between
-    /// nodes, and to viewers, each way.
+    /// nodes, and to viewers, each way. What links say is as often late.
     ///
     /// # Panics
     ///
@@ -99,18 +102,18 @@ impl Real {
         world
     }
 
-    /// Lays paths that lose something to a node's media ports, and answers with the address at
-    /// which they begin; or, where nothing is lost, with the node's own.
-    fn lay_paths(&mut self, ip: IpAddr, shards: u16) -> IpAddr {
-        if self.loss == 0.0 {
+    /// Lays paths to the media ports of a node that is being added, and answers with the address at
+    /// which they begin; or, where nothing can be lost, with the node's own.
+    fn lay_paths(&mut self, node: NodeId, ip: IpAddr, shards: u16) -> IpAddr {
+        if self.loss == 0.0 && !self.parting {
             return ip;
         }
-        let announced = self.network.address(ANNOUNCED + self.nodes.len());
+        let announced = self.network.address(ANNOUNCED + node.0);
         for port in MEDIA_PORT..MEDIA_PORT + shards {
             let seed = self.paths.len() as u64 + 1;
             let terms = Terms { loss: self.loss, seed, ..Terms::default() };
             let path = LossyPath::new((announced, port).into(), (ip, port).into(), terms);
-            self.paths.push(path.expect("nobody else is on the world's network"));
+            self.paths.push((node, path.expect("nobody else is on the world's network")));
         }
         announced
     }
@@ -137,7 +140,7 @@ impl Real {
         if self.ways.iter().any(|way| way.from == from && way.to == to) {
             return port;
         }
-        let mut way = Way { from, to, port, cable: None };
+        let mut way = Way { from, to, port, loss: self.loss, held: false, cable: None };
         if self.nodes.iter_mut().any(|(ip, server)| *ip == to && server.is_running()) {
             way.open();
         }
@@ -152,6 +155,19 @@ impl Real {
     fn at(&mut self, node: NodeId) -> (IpAddr, &mut Server) {
         let (ip, server) = self.nodes.get_mut(node.0).expect("the node was added");
         (*ip, server)
+    }
+
+    /// Parts two nodes, or joins them again: what goes over TCP waits, what goes to media ports is
+    /// lost.
+    fn set_parted(&mut self, a: NodeId, b: NodeId, parted: bool) {
+        for (from, to) in [(a, b), (b, a)] {
+            let [from_ip, to_ip] = [from, to].map(|node| self.at(node).0);
+            let ways = self.ways.iter_mut().filter(|way| way.from == from && way.to == to_ip);
+            ways.for_each(|way| way.set_held(parted));
+            let mut paths = self.paths.iter().filter(|(node, _)| *node == to).peekable();
+            assert!(paths.peek().is_some(), "n{} was added without a way to be parted by", to.0);
+            paths.for_each(|(_, path)| path.set_parted(from_ip, parted));
+        }
     }
 
     fn open(&mut self, machine: IpAddr, node: NodeId) -> usize {
@@ -210,7 +226,7 @@ impl World for Real {
         let mut roster = Roster::default();
         roster.add(edges);
         let balancing = self.balancing(node, &roster);
-        let announced = self.lay_paths(ip, shards);
+        let announced = self.lay_paths(node, ip, shards);
         let own = format!(
             "ip={announced}\nip_local={ip}\nws.port={WS_PORT}\nwss.port=off\n\
              http.port={HTTP_PORT}\nhttps.port=off\npage.port=off\n\
@@ -281,6 +297,13 @@ impl World for Real {
     fn drain(&mut self, node: NodeId) {
         let (_, server) = self.at(node);
         server.terminate().unwrap_or_else(|error| panic!("n{}: {error}", node.0));
+    }
+
+    fn ended(&mut self, node: NodeId) -> bool {
+        let (_, server) = self.at(node);
+        let code = server.exit_code();
+        assert!(matches!(code, None | Some(0)), "n{} ended with {code:?}", node.0);
+        code == Some(0)
     }
 
     fn freeze(&mut self, node: NodeId, span: Duration) {
@@ -357,19 +380,45 @@ impl World for Real {
     }
 }
 
+impl Partition for Real {
+    fn prepare_partitions(&mut self) {
+        self.parting = true;
+    }
+
+    fn partition(&mut self, a: NodeId, b: NodeId) {
+        self.set_parted(a, b, true);
+    }
+
+    fn heal(&mut self, a: NodeId, b: NodeId) {
+        self.set_parted(a, b, false);
+    }
+}
+
 /// How one node reaches another one.
 #[derive(Debug)]
 struct Way {
     from: NodeId,
     to: IpAddr,
     port: u16,
+    loss: f64,
+    /// Whether nothing passes.
+    held: bool,
     /// Gone while the node that it leads to is: then nobody may listen there.
     cable: Option<Cable>,
 }
 
 impl Way {
     fn open(&mut self) {
-        let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into());
-        self.cable = Some(cable.expect("nobody else listens on the world's network"));
+        let cable = Cable::new((self.to, self.port).into(), (self.to, WS_PORT).into(), self.loss);
+        let cable = cable.expect("nobody else listens on the world's network");
+        cable.set_held(self.held);
+        self.cable = Some(cable);
+    }
+
+    fn set_held(&mut self, held: bool) {
+        self.held = held;
+        if let Some(cable) = &self.cable {
+            cable.set_held(held);
+        }
     }
 }

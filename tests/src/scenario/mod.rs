@@ -10,7 +10,7 @@ mod stage;
 mod words;
 
 use crate::sim::Sim;
-use crate::world::World;
+use crate::world::Partition;
 
 pub use self::account::Account;
 pub(crate) use self::stage::{GRACES, Stage};
@@ -19,26 +19,30 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 25] {
+pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 29] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
         ("late_viewer", publishers::late_viewer),
         ("viewer_first", publishers::viewer_first),
         ("publisher_returns", publishers::publisher_returns),
+        ("publisher_starts_again", publishers::publisher_starts_again),
         ("publisher_stays_away", publishers::publisher_stays_away),
         ("two_of_one_name", publishers::two_of_one_name),
         ("codec_changes", publishers::codec_changes),
         ("edge_comes_late", nodes::edge_comes_late),
         ("edge_restarts", nodes::edge_restarts),
         ("link_breaks", nodes::link_breaks),
+        ("link_parted", nodes::link_parted),
         ("edge_stands_still", nodes::edge_stands_still),
+        ("origin_stands_still", nodes::origin_stands_still),
         ("unpublish_crosses_answer", nodes::unpublish_crosses_answer),
         ("mute", words::mute),
         ("mute_before_edge", words::mute_before_edge),
         ("data", words::data),
         ("drain", nodes::drain),
         ("patient_drain", capacity::patient_drain),
+        ("drain_runs_out", capacity::drain_runs_out),
         ("full_edge", capacity::full_edge),
         ("out_of_service", capacity::out_of_service),
         ("origin_restarts", nodes::origin_restarts),
@@ -55,7 +59,7 @@ pub(crate) fn shared<W: World>() -> [(&'static str, Course<W>); 25] {
 /// # Panics
 ///
 /// Also if the world is not one that can play it.
-pub fn play<W: World>(name: &str, world: W, shards: u16) -> Account {
+pub fn play<W: Partition>(name: &str, world: W, shards: u16) -> Account {
     let found = shared().into_iter().find(|(other, _)| *other == name);
     let (_, course) = found.expect("every world can play the scenario");
     let mut stage = Stage::new(world, shards);

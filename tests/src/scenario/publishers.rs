@@ -64,6 +64,54 @@ pub(super) fn publisher_returns<W: World>(stage: &mut Stage<W>) {
     }
 }
 
+/// Whoever watched is told that it is over. Whoever asks before it begins again sees nothing of
+/// what was before, and whoever asks while its publisher is lost waits with the others.
+pub(super) fn publisher_starts_again<W: World>(stage: &mut Stage<W>) {
+    let patient = "play.wait=20000\n";
+    let edges = ["edge1", "edge2"].map(|name| stage.node_with(name, &[], patient));
+    let origin = stage.node("origin", &["edge1", "edge2"]);
+    stage.pass(1_000);
+    let first = stage.published(origin, "ab12");
+    let early = edges.map(|edge| {
+        stage.counts(edge, "streams_webrtc_in", 1);
+        stage.played(edge, "ab12")
+    });
+    early.iter().for_each(|viewer| stage.watches(viewer));
+    stage.world.unpublish(&first);
+    stage.reaches(&first, "UNPUBLISHED", "Stopped by user");
+    for viewer in &early {
+        stage.reaches(viewer, "FAILED", "Stopped by publisher stop");
+        stage.saw(viewer, &[&first]);
+    }
+    let waiting = edges.map(|edge| stage.play(edge, "ab12"));
+    stage.pass(1_000);
+    let second = stage.published(origin, "ab12");
+    for viewer in &waiting {
+        stage.reaches(viewer, "PLAYING", "");
+        stage.watches(viewer);
+        stage.saw(viewer, &[&second]);
+    }
+    stage.lose(&second);
+    stage.pass(500);
+    let late = edges.map(|edge| stage.play(edge, "ab12"));
+    stage.pass(500);
+    let third = stage.publish_again(&second, origin, Shape::audio_video());
+    stage.reaches(&third, "PUBLISHING", "");
+    for viewer in &waiting {
+        stage.watches(viewer);
+        stage.saw(viewer, &[&second, &third]);
+    }
+    for viewer in &late {
+        stage.reaches(viewer, "PLAYING", "");
+        stage.watches(viewer);
+        assert!(stage.pictures_of(viewer, &third) > 100);
+        // What is kept of the second for those who come late may be old by then, or not.
+        let kept = stage.world.seen(viewer).publishers.len() > 1;
+        let shown: &[_] = if kept { &[&second, &third] } else { &[&third] };
+        stage.saw(viewer, shown);
+    }
+}
+
 pub(super) fn publisher_stays_away<W: World>(stage: &mut Stage<W>) {
     let (origin, edge) = stage.pair();
     let publisher = stage.published(origin, "ab12");

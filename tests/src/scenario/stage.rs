@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use distributary_core::Event;
+
 use super::Account;
 use crate::browser::{Shape, Track};
 use crate::sim::oracle::{self, Mercy};
-use crate::world::{Cue, Edges, NodeId, Party, Seen, Weather, World, figure};
+use crate::world::{Cue, Edges, NodeId, Partition, Party, Seen, Weather, World, figure};
 
 /// How long a status may take, even on a bad day.
 const SOON: Duration = Duration::from_secs(15);
@@ -155,6 +157,21 @@ impl<W: World> Stage<W> {
         self.world.kill(node);
     }
 
+    /// Waits until a node that is drained has ended by itself: every shard has said once that it is
+    /// done.
+    pub(crate) fn ends(&mut self, node: NodeId) {
+        for _ in 0..SOON.as_millis() / LOOK.as_millis() {
+            if self.world.ended(node) {
+                let events = self.world.events(node);
+                let told = events.iter().filter(|event| matches!(event, Event::Drained)).count();
+                assert_eq!(told, usize::from(self.shards), "n{}: {events:?}", node.0);
+                return;
+            }
+            self.world.advance(LOOK);
+        }
+        panic!("n{} did not end", node.0);
+    }
+
     /// Resets the TCP connections between two nodes.
     pub(crate) fn sever(&mut self, a: NodeId, b: NodeId) {
         self.cuts += 1;
@@ -275,6 +292,14 @@ impl<W: World> Stage<W> {
         let packets = stream.and_then(|s| s.track(true)).map(|track: &Track| &track.packets);
         let stamps = packets.into_iter().flatten().filter_map(|packet| packet.stamp);
         stamps.filter(|stamp| stamp.publisher == number).count()
+    }
+}
+
+impl<W: Partition> Stage<W> {
+    /// Lets nothing through between two nodes.
+    pub(crate) fn part(&mut self, a: NodeId, b: NodeId) {
+        self.cuts += 1;
+        self.world.partition(a, b);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use distributary_core::{Command, ConnId, Flow, Hangup, Input, Linger, Output};
+use distributary_core::{Command, ConnId, Event as Fact, Flow, Hangup, Input, Linger, Output};
 use distributary_core::{ShardId, ShardMessage, SocketId};
 
 use super::tcp::{End, Item};
@@ -152,6 +152,9 @@ impl Sim {
                     let at = self.elapsed();
                     let id = ShardId(u16::try_from(shard).expect("a node has few shards"));
                     if let Some(node) = self.nodes.get_mut(node) {
+                        if let Some(slot) = node.shards.get_mut(shard) {
+                            slot.drained |= fact == Fact::Drained;
+                        }
                         node.events.push((at, id, fact));
                     }
                 }

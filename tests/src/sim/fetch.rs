@@ -20,7 +20,7 @@ pub(super) struct Fetch {
 
 impl Sim {
     /// Lets time pass until a node has answered `GET path`, and answers with the body; `None` if
-    /// nobody listens, or if the answer is not a whole 200.
+    /// nobody listens, or if the answer is no 200.
     pub fn get(&mut self, node: usize, path: &str) -> Option<String> {
         let to = SocketAddr::new(self.node_ip(node), HTTP_PORT);
         let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
@@ -28,7 +28,7 @@ impl Sim {
         (answer.status == 200).then_some(answer.body)
     }
 
-    /// The same for any request that has the connection closed, and with any answer to it.
+    /// The same for any request that has the connection closed, and any answer.
     pub(super) fn exchange(&mut self, node: usize, request: String) -> Option<Answer> {
         let to = SocketAddr::new(self.node_ip(node), HTTP_PORT);
         let index = self.fetches.len();

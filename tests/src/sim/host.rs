@@ -149,6 +149,12 @@ impl Sim {
         self.nodes.get(index).map_or(0, |node| node.shards.len())
     }
 
+    /// Whether all shards of a node that runs said that they are done.
+    pub fn is_drained(&self, index: usize) -> bool {
+        let node = self.nodes.get(index).filter(|node| node.up);
+        node.is_some_and(|node| node.shards.iter().all(|slot| slot.drained))
+    }
+
     /// Whether a node runs.
     pub fn is_up(&self, index: usize) -> bool {
         self.nodes.get(index).is_some_and(|node| node.up)

@@ -113,6 +113,8 @@ pub(super) struct Slot {
     pub(super) woken: Option<Instant>,
     /// Wake-ups within one second: which, and how many.
     pub(super) wakes: (u64, u32),
+    /// Whether it said that it is done, so that a runtime would end it.
+    pub(super) drained: bool,
 }
 
 impl Node {
@@ -154,6 +156,7 @@ impl Node {
                 spins: 0,
                 woken: None,
                 wakes: (0, 0),
+                drained: false,
             })
             .collect();
     }

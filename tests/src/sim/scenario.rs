@@ -2,8 +2,8 @@
 //! with four shards. A seed decides which, where and with what chance.
 //!
 //! Here are the courses that loopback cannot take: there, names are looked up by the machine,
-//! bounds are built into the servers, sockets are the kernel's to refuse, and nothing is parted.
-//! All others are in [`crate::scenario`].
+//! bounds are built into the servers, and sockets are the kernel's to refuse. All others are in
+//! [`crate::scenario`].
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::scenario::{Course, GRACES, Stage, shared};
 use crate::world::{Cue, Edges, NodeId, Partition, Party, World};
 
 /// Every scenario in the order that seeds count in: new ones go to the end.
-const SCENARIOS: [&str; 35] = [
+const SCENARIOS: [&str; 39] = [
     "one_node",
     "two_edges",
     "late_viewer",
@@ -52,6 +52,10 @@ const SCENARIOS: [&str; 35] = [
     "backend",
     "backend_hangs",
     "edges_change",
+    "link_parted",
+    "drain_runs_out",
+    "publisher_starts_again",
+    "origin_stands_still",
 ];
 
 /// Name and course of those that only a simulation can play.

@@ -88,6 +88,10 @@ impl World for Sim {
         self.command(node.0, Command::Drain);
     }
 
+    fn ended(&mut self, node: NodeId) -> bool {
+        self.is_drained(node.0)
+    }
+
     fn freeze(&mut self, node: NodeId, span: Duration) {
         self.freeze_node(node.0, span);
         Self::advance(self, span);
@@ -133,6 +137,10 @@ impl World for Sim {
 }
 
 impl Partition for Sim {
+    fn prepare_partitions(&mut self) {
+        // Every way of the simulation can be cut.
+    }
+
     fn partition(&mut self, a: NodeId, b: NodeId) {
         self.set_cut(self.node_ip(a.0), self.node_ip(b.0), true);
     }
