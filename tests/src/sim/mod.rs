@@ -6,6 +6,7 @@
 
 mod access;
 mod backend;
+mod balance;
 pub mod bare;
 pub mod crypto;
 mod drive;

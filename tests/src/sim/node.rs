@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use distributary_core::config::{Config, Listening, Settings, SettingsFiles, TlsIdentity};
 use distributary_core::{ConnId, Epoch, Event, Limits, Pages, SendBuffer, Service, Shard, ShardId};
 
+use super::balance::Balance;
 use super::crypto;
 use super::random::fnv1a;
 
@@ -89,6 +90,8 @@ pub(super) struct Node {
     pub(super) shards: Vec<Slot>,
     pub(super) events: Vec<(Duration, ShardId, Event)>,
     pub(super) config: Arc<Config>,
+    /// Between its process and everybody else.
+    pub(super) balance: Balance,
 }
 
 /// One shard and what a runtime would keep for it.
@@ -127,12 +130,14 @@ impl Node {
             shards: Vec::new(),
             events: Vec::new(),
             config,
+            balance: Balance::default(),
         }
     }
 
     /// Starts it, with one seed a shard.
     pub(super) fn start(&mut self, epoch: Epoch, seeds: impl Iterator<Item = [u8; 32]>) {
         self.life += 1;
+        self.balance = Balance::default();
         self.up = true;
         self.dark = false;
         self.shards = (0..self.plan.shards)
