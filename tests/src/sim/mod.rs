@@ -19,6 +19,7 @@ pub(crate) mod oracle;
 pub mod random;
 pub mod scenario;
 pub mod storm;
+mod stranger;
 mod tcp;
 mod trace;
 mod vocabulary;
@@ -38,6 +39,7 @@ use self::fetch::Fetch;
 use self::network::Leaving;
 use self::node::Node;
 use self::random::{Random, fnv1a};
+use self::stranger::Stranger;
 use self::tcp::{Connection, Item};
 use self::trace::Trace;
 use crate::page::Page;
@@ -80,6 +82,8 @@ struct Surfer {
     /// What the page could not write yet.
     backlog: Vec<u8>,
     ended: bool,
+    /// Whether the page's process reads nothing any more of what it is told.
+    is_deaf: bool,
     /// The earliest wake-up that is in the queue.
     armed: Option<Instant>,
 }
@@ -97,6 +101,7 @@ pub struct Sim {
     nodes: Vec<Node>,
     surfers: Vec<Surfer>,
     fetches: Vec<Fetch>,
+    strangers: Vec<Stranger>,
     backend: Backend,
     connections: Vec<Connection>,
     ports_used: u16,
@@ -146,6 +151,7 @@ impl Sim {
             nodes: Vec::new(),
             surfers: Vec::new(),
             fetches: Vec::new(),
+            strangers: Vec::new(),
             backend: Backend::default(),
             connections: Vec::new(),
             ports_used: 0,
@@ -192,6 +198,7 @@ impl Sim {
             connection: None,
             backlog: Vec::new(),
             ended: false,
+            is_deaf: false,
             armed: None,
         });
         self.dial_page(index, node);
@@ -237,6 +244,14 @@ impl Sim {
         if let Some((connection, side)) = surfer.connection.take() {
             self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
             self.forget(connection, side);
+        }
+    }
+
+    /// Has a page read nothing any more of what its node tells it; its media go on.
+    pub fn stop_reading(&mut self, index: usize) {
+        self.note(format_args!("p{index} reads nothing any more"));
+        if let Some(surfer) = self.surfers.get_mut(index) {
+            surfer.is_deaf = true;
         }
     }
 
