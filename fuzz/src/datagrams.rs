@@ -12,7 +12,9 @@ use crate::room;
 /// Datagrams to the media port beside a publisher that is about to connect. Each begins with the
 /// last digit of its sender, the length of a datagram, and the length of the run.
 ///
-/// Nobody gets more than he sent: forged senders make no flood (RFC 8445, section 19.4).
+/// Nobody gets more datagrams than he sent, nor, as long as no check of ICE has succeeded, more
+/// bytes: forged senders make no flood (RFC 8445, section 19.4). [`Bare`] looks at the bytes, also
+/// while time passes.
 pub fn datagrams(data: &[u8]) {
     let mut bare = Bare::new(Plan::new("node.example"));
     let conn = room::session(&mut bare);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use distributary_core::{Event, Limits};
-use distributary_tests::browser::Shape;
+use distributary_tests::browser::{Shape, Source};
 use distributary_tests::sim::{Plan, Sim};
 use distributary_tests::world::{NodeId, Partition, Party, World};
 
@@ -22,12 +22,16 @@ struct Show {
 
 impl Show {
     fn new(seed: u64) -> Self {
+        Self::of(seed, 1, Source::default())
+    }
+
+    /// The same on nodes of this many shards, with this to see.
+    fn of(seed: u64, shards: u16, source: Source) -> Self {
         let mut sim = Sim::new(seed);
-        let edge = NodeId(sim.add_node(Plan::new("edge.example")));
-        let origin = NodeId(sim.add_node(Plan::new("origin.example").edges(&["edge.example"])));
-        let publisher = sim.publish(origin, "ab12", Shape::audio_video());
-        let publishes = |sim: &Sim| sim.status(&publisher) == "PUBLISHING";
-        assert!(sim.wait(5 * SECOND, publishes));
+        let edge = NodeId(sim.add_node(Plan::new("edge.example").shards(shards)));
+        let origin = Plan::new("origin.example").shards(shards).edges(&["edge.example"]);
+        let origin = NodeId(sim.add_node(origin));
+        let publisher = published(&mut sim, origin, "ab12", source);
         let viewer = sim.play(edge, "ab12", Shape::audio_video());
         let mut show = Self { sim, origin, edge, publisher, viewer };
         show.sees(5 * SECOND);
@@ -66,21 +70,70 @@ impl Show {
     }
 }
 
+/// Publishes and waits until that works.
+fn published(sim: &mut Sim, node: NodeId, name: &str, source: Source) -> Party {
+    let page = sim.add_browser(node.0);
+    sim.with_page(page, |_, page, _| page.browser.source = source);
+    let publisher = sim.publish_on(page, name, Shape::audio_video());
+    assert!(sim.wait(5 * SECOND, |sim: &Sim| sim.status(&publisher) == "PUBLISHING"));
+    publisher
+}
+
+/// Pictures of one packet each. Of larger ones, packets overtake each other in the simulation; if
+/// that befalls the first packet of all that come over a new link, then it counts as older than the
+/// stream, and its key frame is lost. The edge asks for another half a second later.
+fn small() -> Source {
+    Source { packets_per_frame: 1, ..Source::default() }
+}
+
 #[test]
 fn an_edge_that_returns_has_its_streams_within_two_seconds_and_pictures_within_one_more() {
     for (seed, pause) in (100..).zip([0, 300, 2_000, 30_000]) {
-        let mut show = Show::new(seed);
-        show.sim.kill(show.edge);
-        show.pass(pause * MS);
-        show.sim.restart(show.edge);
-        let edge = show.edge;
-        let mut waited = Duration::ZERO;
-        while show.sim.statistic(edge.0, "streams_webrtc_in") != Some(1) {
-            show.pass(10 * MS);
-            waited += 10 * MS;
-            assert!(waited <= 2 * SECOND, "seed {seed}: the stream is not back");
-        }
-        show.viewer = show.sim.play(edge, "ab12", Shape::audio_video());
+        returns(Show::new(seed), &["ab12"], pause * MS);
+    }
+}
+
+#[test]
+fn an_edge_that_returns_has_two_streams_as_soon_as_one() {
+    for (seed, pause) in (110..).zip([0, 2_000]) {
+        returns(Show::of(seed, 1, small()), &["ab12", "cd34"], pause * MS);
+    }
+}
+
+#[test]
+fn an_edge_that_returns_has_its_streams_as_soon_on_four_shards() {
+    for (seed, pause) in (120..).zip([0, 300, 2_000]) {
+        returns(Show::of(seed, 4, small()), &["ab12", "cd34"], pause * MS);
+    }
+}
+
+/// The edge dies, is back after a pause, and has these streams, of which the first is there, in
+/// two seconds. Whoever asks the edge for its numbers spends time with that, so the origin's word
+/// counts.
+fn returns(mut show: Show, names: &[&str], pause: Duration) {
+    let (origin, edge) = (show.origin, show.edge);
+    let mut publishers = vec![show.publisher.clone()];
+    for name in names.iter().skip(1) {
+        publishers.push(published(&mut show.sim, origin, name, small()));
+        show.hears(SECOND, |event| matches!(event, Event::RelayUp { .. }));
+    }
+    show.sim.kill(edge);
+    show.pass(pause);
+    let begun = show.sim.elapsed();
+    show.sim.restart(edge);
+    let is_up = |sim: &Sim, name: &str| {
+        sim.facts(origin.0).iter().any(|(at, _, event)| {
+            *at >= begun && matches!(event, Event::RelayUp { name: up, .. } if up == name)
+        })
+    };
+    let are_up = |sim: &Sim| names.iter().all(|name| is_up(sim, name));
+    assert!(show.sim.wait(2 * SECOND, are_up), "seed {}: no streams", show.sim.seed());
+    assert!(show.sim.elapsed() - begun <= 2 * SECOND);
+    let streams = show.sim.statistic(edge.0, "streams_webrtc_in");
+    assert_eq!(streams, Some(names.len() as u64));
+    for (name, publisher) in names.iter().zip(publishers) {
+        (show.viewer, show.publisher) =
+            (show.sim.play(edge, name, Shape::audio_video()), publisher);
         show.sees(SECOND);
         show.in_order();
     }

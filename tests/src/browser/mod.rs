@@ -234,6 +234,11 @@ impl Browser {
         self.say(name, request);
     }
 
+    /// Where the media of a stream come from and go to, while it has a transport.
+    pub fn address_of(&self, id: &str) -> Option<SocketAddr> {
+        Some(self.streams.get(id)?.peer.as_ref()?.local())
+    }
+
     /// `stream.available()`. Answers with the id that the reply will carry.
     pub fn ask_available(&mut self, name: &str) -> String {
         let id = self.next_id();
@@ -314,7 +319,7 @@ impl Browser {
     /// A datagram came.
     pub fn datagram(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
         for peer in self.streams.values_mut().filter_map(|stream| stream.peer.as_mut()) {
-            if peer.is_at(local) {
+            if peer.local() == local {
                 peer.datagram(now, remote, bytes);
             }
         }

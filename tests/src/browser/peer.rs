@@ -173,8 +173,8 @@ impl Peer {
         }
     }
 
-    pub(super) fn is_at(&self, local: SocketAddr) -> bool {
-        self.local == local
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
     }
 
     pub(crate) fn due(&self) -> Instant {

@@ -18,6 +18,7 @@ use distributary_core::{
 pub use self::visitor::Visitor;
 pub use self::words::{CONNECTION, UPGRADE, server_text_frame, text_frame};
 use super::UNIX_AT_START;
+use super::balance::Balance;
 use super::node::{self, MEDIA_PORT, Plan, WS_PORT};
 
 /// Outputs after one input, beyond which a shard counts as endless.
@@ -47,6 +48,7 @@ pub struct Bare {
     names: BTreeMap<String, IpAddr>,
     /// Whether what the shards ask for is done at once.
     obliging: bool,
+    balance: Balance,
 }
 
 #[derive(Debug)]
@@ -148,6 +150,7 @@ impl Bare {
             events: Vec::new(),
             names: BTreeMap::new(),
             obliging: true,
+            balance: Balance::default(),
         };
         for shard in 0..bare.slots.len() {
             bare.drain(shard);
@@ -260,6 +263,11 @@ impl Bare {
     /// Gives a shard an input that was read off the clock a while `ago`.
     pub fn input_late(&mut self, shard: usize, ago: Duration, input: Input<'_>) {
         let now = self.now.checked_sub(ago).unwrap_or(self.now);
+        if let Input::Datagram { flow, bytes, stride } = &input {
+            for datagram in bytes.chunks((*stride).max(1)) {
+                self.balance.hears(flow.remote, datagram);
+            }
+        }
         if let Some(slot) = self.slots.get_mut(shard) {
             slot.now = slot.now.max(now);
             slot.shard.handle_input(now, input);
@@ -437,10 +445,10 @@ impl Bare {
                 Output::Transmit(transmit) => {
                     let Flow { local, remote } = transmit.flow;
                     assert!(transmit.segment > 0, "a run of datagrams of no length");
-                    let run = slot.send.run(&transmit).chunks(transmit.segment);
-                    let run =
-                        run.map(|bytes| Sent { from: local, to: remote, bytes: bytes.into() });
-                    self.sent.extend(run);
+                    for bytes in slot.send.run(&transmit).chunks(transmit.segment) {
+                        assert_eq!(self.balance.says(remote, bytes), None);
+                        self.sent.push(Sent { from: local, to: remote, bytes: bytes.into() });
+                    }
                 }
                 Output::Write(conn) => self.write(shard, conn),
                 Output::Close { conn, .. } => self.ended(shard, conn),

@@ -134,7 +134,7 @@ impl Sim {
                     let run: Vec<Vec<u8>> = run.map(<[u8]>::to_vec).collect();
                     let from = self.sender(node, shard, transmit.flow);
                     for bytes in run {
-                        self.post_datagram(from, transmit.flow.remote, bytes);
+                        self.say(node, (from, transmit.flow.remote), bytes);
                     }
                 }
                 Output::Write(conn) => self.pump_shard(node, shard, conn),
@@ -166,6 +166,14 @@ impl Sim {
             }
         }
         panic!("shard {shard} of node {node} has no end of outputs");
+    }
+
+    /// Sends a datagram of a node, if there is nothing wrong about it.
+    fn say(&mut self, node: usize, (from, to): (SocketAddr, SocketAddr), bytes: Vec<u8>) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            assert_eq!(node.balance.says(to, &bytes), None, "{}", node.plan.name);
+        }
+        self.post_datagram(from, to, bytes);
     }
 
     /// Puts the shard's deadline into the queue, unless an earlier one is there already.

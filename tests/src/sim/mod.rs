@@ -6,6 +6,7 @@
 
 mod access;
 mod backend;
+mod balance;
 pub mod bare;
 pub mod crypto;
 mod drive;
@@ -18,6 +19,7 @@ pub(crate) mod oracle;
 pub mod random;
 pub mod scenario;
 pub mod storm;
+mod stranger;
 mod tcp;
 mod trace;
 mod vocabulary;
@@ -37,6 +39,7 @@ use self::fetch::Fetch;
 use self::network::Leaving;
 use self::node::Node;
 use self::random::{Random, fnv1a};
+use self::stranger::Stranger;
 use self::tcp::{Connection, Item};
 use self::trace::Trace;
 use crate::page::Page;
@@ -79,6 +82,8 @@ struct Surfer {
     /// What the page could not write yet.
     backlog: Vec<u8>,
     ended: bool,
+    /// Whether the page's process reads nothing any more of what it is told.
+    is_deaf: bool,
     /// The earliest wake-up that is in the queue.
     armed: Option<Instant>,
 }
@@ -96,6 +101,7 @@ pub struct Sim {
     nodes: Vec<Node>,
     surfers: Vec<Surfer>,
     fetches: Vec<Fetch>,
+    strangers: Vec<Stranger>,
     backend: Backend,
     connections: Vec<Connection>,
     ports_used: u16,
@@ -147,6 +153,7 @@ impl Sim {
             nodes: Vec::new(),
             surfers: Vec::new(),
             fetches: Vec::new(),
+            strangers: Vec::new(),
             backend: Backend::default(),
             connections: Vec::new(),
             ports_used: 0,
@@ -194,6 +201,7 @@ impl Sim {
             connection: None,
             backlog: Vec::new(),
             ended: false,
+            is_deaf: false,
             armed: None,
         });
         self.dial_page(index, node);
@@ -239,6 +247,14 @@ impl Sim {
         if let Some((connection, side)) = surfer.connection.take() {
             self.tcp_send(connection, 1 - side, Item::End(Hangup::Reset));
             self.forget(connection, side);
+        }
+    }
+
+    /// Has a page read nothing any more of what its node tells it; its media go on.
+    pub fn stop_reading(&mut self, index: usize) {
+        self.note(format_args!("p{index} reads nothing any more"));
+        if let Some(surfer) = self.surfers.get_mut(index) {
+            surfer.is_deaf = true;
         }
     }
 

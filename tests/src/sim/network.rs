@@ -220,11 +220,19 @@ impl Sim {
                 && !bytes.is_empty()
             {
                 let flow = Flow { local: to, remote: from };
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.balance.hears(from, bytes);
+                }
                 self.input(node, shard, Input::Datagram { flow, bytes, stride: bytes.len() });
             }
         } else if let Some(index) = self.surfer_at(to) {
             self.with_surfer(index, |now, page| page.datagram(now, to, from, bytes));
         }
+    }
+
+    /// Bytes of datagrams that nodes have sent to an address since they started.
+    pub fn was_sent(&self, to: SocketAddr) -> usize {
+        self.nodes.iter().map(|node| node.balance.sent_to(to)).sum()
     }
 
     /// Whose page has a port: pages of one machine have a range each.

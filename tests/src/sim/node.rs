@@ -10,6 +10,7 @@ use distributary_core::config::{
 };
 use distributary_core::{ConnId, Epoch, Event, Limits, Pages, SendBuffer, Service, Shard, ShardId};
 
+use super::balance::Balance;
 use super::crypto;
 use super::random::fnv1a;
 use crate::roster::Roster;
@@ -92,6 +93,8 @@ pub(super) struct Node {
     pub(super) shards: Vec<Slot>,
     pub(super) events: Vec<(Duration, ShardId, Event)>,
     pub(super) config: Arc<Config>,
+    /// Between its process and everybody else.
+    pub(super) balance: Balance,
 }
 
 /// One shard and what a runtime would keep for it.
@@ -132,6 +135,7 @@ impl Node {
             shards: Vec::new(),
             events: Vec::new(),
             config,
+            balance: Balance::default(),
         }
     }
 
@@ -139,6 +143,7 @@ impl Node {
     pub(super) fn start(&mut self, epoch: Epoch, seeds: impl Iterator<Item = [u8; 32]>) {
         self.read().expect("nobody starts a node on files that cannot be used");
         self.life += 1;
+        self.balance = Balance::default();
         self.up = true;
         self.dark = false;
         self.shards = (0..self.plan.shards)

@@ -29,6 +29,8 @@ pub(super) enum End {
     Page(usize),
     /// Somebody's HTTP request.
     Fetch(usize),
+    /// Somebody who may say anything.
+    Stranger(usize),
     /// What the backend is asked.
     Backend(usize),
     /// Nobody's any more.
@@ -196,6 +198,10 @@ impl Sim {
             self.schedule(now + RETRANSMIT, Event::Tcp { connection, side });
             return;
         }
+        if self.is_unread(connection, side) {
+            return;
+        }
+        let Some(way) = self.way(connection, side) else { return };
         let due = way.queue.front().is_some_and(|(at, _)| *at <= now);
         if let Some((_, item)) = due.then(|| way.queue.pop_front()).flatten() {
             if let Item::Bytes(bytes) = &item {
@@ -215,6 +221,23 @@ impl Sim {
         }
     }
 
+    /// Whether what has come waits in vain for a page to read it. A reset does not: the kernel
+    /// throws away what came before.
+    fn is_unread(&mut self, connection: usize, side: usize) -> bool {
+        let end = self.connections.get(connection).and_then(|c| c.ends.get(side).copied());
+        let Some(End::Page(page)) = end else { return false };
+        if !self.surfers.get(page).is_some_and(|surfer| surfer.is_deaf) {
+            return false;
+        }
+        let now = self.now;
+        let Some(way) = self.way(connection, side) else { return false };
+        let is_reset =
+            |(at, item): &(Instant, Item)| *at <= now && matches!(item, Item::End(Hangup::Reset));
+        let reset = way.queue.iter().position(is_reset);
+        way.queue.drain(..reset.unwrap_or_default());
+        reset.is_none()
+    }
+
     fn tcp_deliver(&mut self, connection: usize, side: usize, item: Item) {
         let Some(found) = self.connections.get(connection) else { return };
         let end = found.ends.get(side).copied().unwrap_or(End::Gone);
@@ -227,6 +250,9 @@ impl Sim {
             }
             End::Page(page) => self.tcp_deliver_page(page, flow, item, (connection, side)),
             End::Fetch(fetch) => self.tcp_deliver_fetch(fetch, item, (connection, side)),
+            End::Stranger(index) => {
+                self.tcp_deliver_stranger(index, item, (connection, side));
+            }
             End::Backend(index) => self.tcp_deliver_backend(index, item, (connection, side)),
             // The host is back from the dark and knows nothing of this.
             End::Shard { .. } => {
@@ -306,7 +332,10 @@ impl Sim {
                 self.pump_shard(node, shard, conn);
             }
             Some(End::Page(page)) => self.pump_page(page),
-            Some(End::Shard { .. } | End::Fetch(_) | End::Backend(_) | End::Gone) | None => {}
+            Some(
+                End::Shard { .. } | End::Fetch(_) | End::Stranger(_) | End::Backend(_) | End::Gone,
+            )
+            | None => {}
         }
     }
 
@@ -370,7 +399,7 @@ impl Sim {
     pub(super) fn host_of(&self, connection: usize, side: usize) -> Option<usize> {
         match self.connections.get(connection)?.ends.get(side)? {
             End::Shard { node, .. } => Some(*node),
-            End::Page(_) | End::Fetch(_) | End::Backend(_) | End::Gone => None,
+            End::Page(_) | End::Fetch(_) | End::Stranger(_) | End::Backend(_) | End::Gone => None,
         }
     }
 
