@@ -10,8 +10,8 @@ use super::sources;
 
 /// Whether a request may see what is the operator's alone.
 ///
-/// It may where no `admin.token` is set, where it has the token, and where it is of somebody on this
-/// host, who can read the settings too.
+/// It may where no `admin.token` is set, where it has the token, and where it is of somebody on
+/// this host, who can read the settings too.
 pub(crate) fn may_administer(access: &Access, flow: Flow, request: &Request) -> bool {
     access.admin_token.is_none() || may_change(access, flow, request)
 }

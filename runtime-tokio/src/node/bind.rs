@@ -108,10 +108,7 @@ impl Plan {
     pub fn bind(self) -> Result<Bound, StartError> {
         let Self { settings, limits, pages, tls, link_roots, hook_roots, name, reach, events } =
             self;
-        let shards = match settings.shards {
-            Some(shards) => usize::from(shards.get()),
-            None => std::thread::available_parallelism().map_or(1, usize::from),
-        };
+        let shards = shard_count(&settings);
         descriptors::make_room(shards, &limits);
         let media = bind_media(&settings, shards)?;
         let listeners = bind_listeners(&settings, shards)?;
@@ -174,6 +171,13 @@ impl Plan {
             }
         }
         Ok(Bound { config, shards: starts, events, wishes: Wishes::new(shards) })
+    }
+}
+
+fn shard_count(settings: &Settings) -> usize {
+    match settings.shards {
+        Some(shards) => usize::from(shards.get()),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
     }
 }
 
