@@ -186,11 +186,8 @@ fn checked(pair: &mut Pair, check: &[u8], ports: u16) -> Vec<PeerFault> {
         };
         pair.taker.receive(&pair.far.ctx(), flow, check, &mut pair.facts);
     }
-    let faults = pair.facts.drain(..).filter_map(|fact| match fact {
-        Fact::Failed(fault) => Some(fault),
-        _ => None,
-    });
-    faults.collect()
+    let fault = |fact| if let Fact::Failed(fault) = fact { Some(fault) } else { None };
+    pair.facts.drain(..).filter_map(fault).collect()
 }
 
 #[test]
@@ -241,9 +238,9 @@ fn a_publisher_has_so_many_sources() {
             let packet = sealed(&mut srtp, &pair.offer, source, seq);
             pair.taker.receive(&pair.far.ctx(), flow, &packet, &mut pair.facts);
         }
-        let sources = pair.facts.iter().map(|fact| match fact {
-            Fact::Packet(packet) => packet.payload[0],
-            other => panic!("{other:?}"),
+        let sources = pair.facts.iter().map(|fact| {
+            let Fact::Packet(packet) = fact else { panic!("{fact:?}") };
+            packet.payload[0]
         });
         assert_eq!(sources.collect::<Vec<u8>>(), (1..=16).collect::<Vec<u8>>());
     }
