@@ -40,6 +40,8 @@ pub struct Seen {
     pub before_key_frame: usize,
     /// Sequence numbers that never came, of both tracks.
     pub gaps: usize,
+    /// Packets that were counted on their way and never came, of the whole transport.
+    pub missing: usize,
     /// Whose packets came, by publisher's number, in order of first appearance.
     pub publishers: Vec<u32>,
     /// What a decoder or a page would have stumbled over.
@@ -66,18 +68,20 @@ impl Seen {
             key_frame: false,
             before_key_frame: 0,
             gaps: 0,
+            missing: 0,
             publishers: Vec::new(),
             faults: browser.complaints().to_vec(),
         };
         let Some(stream) = browser.stream(id) else { return seen };
         seen.statuses.clone_from(&stream.statuses);
+        seen.missing = stream.missing();
+        seen.faults.extend(stream.faults());
         for track in stream.tracks().values() {
             let count = if track.codec.is_video() { &mut seen.video } else { &mut seen.audio };
             *count += track.packets.len();
             seen.key_frame |= track.packets.iter().any(|packet| packet.key_frame);
             seen.before_key_frame += track.before_key_frame();
             seen.gaps += track.gaps().len();
-            seen.faults.extend(track.faults());
             for publisher in track.publishers() {
                 if !seen.publishers.contains(&publisher) {
                     seen.publishers.push(publisher);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use distributary_core::{Event, Limits};
 use distributary_tests::browser::{Shape, Source};
 use distributary_tests::sim::{Plan, Sim};
+use distributary_tests::token::{self, KEY};
 use distributary_tests::world::{NodeId, Partition, Party, World};
+use serde_json::json;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -224,6 +226,63 @@ fn a_clock_that_jumps_costs_no_session() {
             show.sim.jump_clock(node.0, jump);
             show.sees(3 * SECOND);
         }
+        show.in_order();
+    }
+}
+
+/// Plays on a page of its own with a token that is good for ten minutes from now.
+fn plays_with_token(sim: &mut Sim, node: NodeId, now: Duration) -> Party {
+    let page = sim.add_browser(node.0);
+    let token = token::sign(KEY, now + 600 * SECOND, json!({ "role": "play" }));
+    sim.with_page(page, |_, page, _| page.browser.token = Some(token));
+    sim.play_on(page, "ab12", Shape::audio_video())
+}
+
+/// A node has a key that it shares with the other, and lets nobody play without a token.
+fn strict(name: &str) -> Plan {
+    let plan = Plan::new(name).with("cdn_auth_key=fedcba9876543210fedcba9876543210");
+    plan.with("auth.play=jwt").with(&format!("auth.jwt.key={KEY}"))
+}
+
+/// A node reads its calendar at its start, and goes on from there.
+#[test]
+fn a_calendar_that_is_set_while_nodes_run_costs_no_session_and_no_link() {
+    for (seed, jump) in (600..).zip([10 * SECOND, 3_600 * SECOND]) {
+        let mut sim = Sim::new(seed);
+        let edge = NodeId(sim.add_node(strict("edge.example")));
+        let origin = NodeId(sim.add_node(strict("origin.example").edges(&["edge.example"])));
+        let publisher = published(&mut sim, origin, "ab12", small());
+        let now = sim.unix();
+        let viewer = plays_with_token(&mut sim, edge, now);
+        let mut show = Show { sim, origin, edge, publisher, viewer };
+        show.sees(5 * SECOND);
+        for node in [origin, edge] {
+            show.sim.set_calendar(node.0, jump);
+        }
+        show.pass(5 * SECOND);
+        show.sees(SECOND);
+        show.sim.sever(origin, edge);
+        show.hears(2 * SECOND, |event| matches!(event, Event::LinkUp { .. }));
+        show.sees(2 * SECOND);
+        show.in_order();
+        // Whoever signs tokens goes by the new date.
+        let now = show.sim.unix() + jump;
+        show.viewer = plays_with_token(&mut show.sim, edge, now);
+        show.sees(2 * SECOND);
+        show.in_order();
+        // The edge has read the new date, and its origin has not: that is fine for a minute.
+        show.sim.kill(edge);
+        show.sim.restart(edge);
+        if jump > Limits::default().token_skew_max {
+            let refused = |event: &Event| matches!(event, Event::LinkDown { why, .. } if why.contains("behind this node's"));
+            show.hears(2 * SECOND, refused);
+            show.sim.kill(origin);
+            show.sim.restart(origin);
+            show.publisher = published(&mut show.sim, origin, "ab12", small());
+        }
+        show.hears(2 * SECOND, |event| matches!(event, Event::RelayUp { .. }));
+        show.viewer = plays_with_token(&mut show.sim, edge, now);
+        show.sees(SECOND);
         show.in_order();
     }
 }

@@ -12,6 +12,7 @@ pub mod payload;
 mod peer;
 mod seen;
 mod stream;
+pub(crate) mod transport;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -239,6 +240,12 @@ impl Browser {
         Some(self.streams.get(id)?.peer.as_ref()?.local())
     }
 
+    /// The number of the header extension that counts what comes to a transport at this address.
+    pub(crate) fn counting_id(&self, local: SocketAddr) -> Option<u8> {
+        let mut peers = self.streams.values().filter_map(|stream| stream.peer.as_ref());
+        peers.find(|peer| peer.local() == local)?.transport.as_ref()?.counting_id()
+    }
+
     /// `stream.available()`. Answers with the id that the reply will carry.
     pub fn ask_available(&mut self, name: &str) -> String {
         let id = self.next_id();
@@ -279,7 +286,7 @@ impl Browser {
         if let Some(stream) = self.streams.get_mut(id)
             && let Some(peer) = stream.peer.take()
         {
-            stream.tracks = peer.tracks;
+            stream.keep(peer);
         }
     }
 

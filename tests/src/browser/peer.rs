@@ -16,6 +16,7 @@ use super::answer::Answer;
 use super::offer::{Offer, Shape, Ssrcs};
 use super::payload::{Codec, Stamp, begins_key_frame};
 use super::seen::{Packet, Track};
+use super::transport::Transport;
 use super::{Datagram, Source};
 
 /// How long a viewer looks at a picture that it cannot decode before it asks for a key frame.
@@ -38,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) lost: bool,
     pub(crate) key_frame_requests: Vec<Instant>,
     pub(super) tracks: BTreeMap<usize, Track>,
+    /// What is read off the headers of what comes in, of one that plays.
+    pub(super) transport: Option<Transport>,
     pub(crate) outgoing: VecDeque<Datagram>,
 }
 
@@ -115,6 +118,7 @@ impl Peer {
             lost: false,
             key_frame_requests: Vec::new(),
             tracks: BTreeMap::new(),
+            transport: None,
             outgoing: VecDeque::new(),
         };
         (peer, offer)
@@ -131,6 +135,8 @@ impl Peer {
     }
 
     fn agree(&mut self, now: Instant, answer: Answer) -> Result<(), String> {
+        let engine = self.shape.engine;
+        self.transport = (!self.publishing).then(|| Transport::new(engine, &answer));
         let host = Candidate::host(self.local, "udp").map_err(|e| e.to_string())?;
         self.rtc.add_local_candidate(host);
         for candidate in answer.candidates {
@@ -163,6 +169,9 @@ impl Peer {
     }
 
     pub(crate) fn datagram(&mut self, now: Instant, remote: SocketAddr, bytes: &[u8]) {
+        if let Some(transport) = &mut self.transport {
+            transport.take(now.saturating_duration_since(self.clock), bytes);
+        }
         // What is no STUN, DTLS, RTP or RTCP is dropped, as a socket's reader would.
         if let Ok(receive) = Receive::new(Protocol::Udp, remote, self.local, bytes) {
             let input = Input::Receive(now, receive);

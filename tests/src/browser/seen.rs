@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::payload::{Codec, Stamp};
 
 /// How long a packet may be overtaken, or on its way again.
-const OVERDUE: Duration = Duration::from_millis(500);
+pub(super) const OVERDUE: Duration = Duration::from_millis(500);
 
 /// One RTP packet, as it came out of SRTP and retransmission.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@ use super::Datagram;
 use super::offer::Shape;
 use super::peer::Peer;
 use super::seen::Track;
+use super::transport::Transport;
 
 /// One stream object of the page.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ pub struct Stream {
     /// The answer, as it came.
     pub answer: Option<String>,
     pub(super) peer: Option<Peer>,
-    pub(super) tracks: BTreeMap<usize, Track>,
+    tracks: BTreeMap<usize, Track>,
+    transport: Option<Transport>,
     key_frame_requests: Vec<Instant>,
 }
 
@@ -42,6 +44,7 @@ impl Stream {
             answer: None,
             peer: Some(peer),
             tracks: BTreeMap::new(),
+            transport: None,
             key_frame_requests: Vec::new(),
         }
     }
@@ -66,6 +69,23 @@ impl Stream {
         self.tracks().values().find(|track| track.codec.is_video() == video)
     }
 
+    /// What is wrong with what came in.
+    pub fn faults(&self) -> Vec<String> {
+        let tracks = self.tracks().values().flat_map(Track::faults);
+        let headers = self.transport().map_or(&[] as &[String], Transport::faults);
+        tracks.chain(headers.iter().cloned()).collect()
+    }
+
+    /// Packets that were counted on their way and never came, whether they could be had again or
+    /// not.
+    pub fn missing(&self) -> usize {
+        self.transport().map_or(0, Transport::missing)
+    }
+
+    fn transport(&self) -> Option<&Transport> {
+        self.peer.as_ref().map_or(self.transport.as_ref(), |peer| peer.transport.as_ref())
+    }
+
     /// Whether ICE and DTLS are up.
     pub fn is_connected(&self) -> bool {
         self.peer.as_ref().is_some_and(|peer| peer.connected_at.is_some() && !peer.lost)
@@ -80,8 +100,15 @@ impl Stream {
     pub(super) fn release(&mut self, now: Instant) -> VecDeque<Datagram> {
         let Some(mut peer) = self.peer.take() else { return VecDeque::new() };
         peer.close(now);
+        let outgoing = std::mem::take(&mut peer.outgoing);
+        self.keep(peer);
+        outgoing
+    }
+
+    /// Keeps what came in over a peer connection that is no more.
+    pub(super) fn keep(&mut self, peer: Peer) {
         self.tracks = peer.tracks;
+        self.transport = peer.transport;
         self.key_frame_requests = peer.key_frame_requests;
-        peer.outgoing
     }
 }

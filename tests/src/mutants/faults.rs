@@ -187,6 +187,16 @@ pub(super) const SHARD: &[Mutation] = &[
         fault: "",
     },
     Mutation {
+        name: "idle-while-it-trickles",
+        breaks: "whoever says a byte in a while is never taken for idle",
+        file: "core/src/connections.rs",
+        code: "self.read(ctx, conn, bytes);",
+        fault: "self.read(ctx, conn, bytes);\n        \
+                if let Some(Entry { phase: Phase::Http { idle }, .. }) = \
+                self.table.get_mut(&conn) {\n            \
+                *idle = (*idle).max(ctx.now + ctx.config.limits.handshake_timeout);\n        }",
+    },
+    Mutation {
         name: "late-is-never",
         breaks: "what may be late does not happen where nothing else comes",
         file: "core/src/shard.rs",

@@ -74,6 +74,13 @@ pub(super) const MEDIA: &[Mutation] = &[
         fault: "resent.seq += u64::from(sealed) * 0;",
     },
     Mutation {
+        name: "resent-not-counted",
+        breaks: "what is sent again and what comes next have one number of the transport",
+        file: "core/src/media/egress.rs",
+        code: "self.count(turn.now, &ids, packet.payload.len(), false);",
+        fault: "let _ = ids;",
+    },
+    Mutation {
         name: "original-number-lost",
         breaks: "a viewer cannot tell what a packet that is sent again stands for",
         file: "core/src/media/egress.rs",

@@ -236,6 +236,13 @@ impl<W: World> Stage<W> {
             Weather::Real | Weather::Rough => (seen.video + seen.audio) / 10,
         };
         assert!(seen.gaps <= bound, "p{} lacks {} packets", viewer.page, seen.gaps);
+        // A machine that is busy takes no packet off its sockets, and the viewer asks again.
+        let bound = match self.weather {
+            Weather::Clear => 0,
+            Weather::Rough => bound,
+            Weather::Real => usize::MAX,
+        };
+        assert!(seen.missing <= bound, "p{} misses {} packets", viewer.page, seen.missing);
         seen
     }
 

@@ -173,6 +173,7 @@ impl Sim {
         if let Some(node) = self.nodes.get_mut(node) {
             assert_eq!(node.balance.says(to, &bytes), None, "{}", node.plan.name);
         }
+        self.check_count((from, to), &bytes);
         self.post_datagram(from, to, bytes);
     }
 

@@ -8,6 +8,7 @@ mod access;
 mod backend;
 mod balance;
 pub mod bare;
+mod counts;
 pub mod crypto;
 mod drive;
 mod errors;
@@ -34,6 +35,7 @@ use distributary_core::{Hangup, LookupId, ShardId, ShardMessage, SocketId};
 use str0m::config::CryptoProvider;
 
 use self::backend::Backend;
+use self::counts::Count;
 use self::errors::Errors;
 use self::fetch::Fetch;
 use self::network::Leaving;
@@ -116,6 +118,8 @@ pub struct Sim {
     busy: BTreeMap<(IpAddr, IpAddr), Instant>,
     /// Bytes in a second on ways that are narrower than the network.
     narrow: BTreeMap<(IpAddr, IpAddr), u32>,
+    /// How nodes count what they send to pages.
+    counts: BTreeMap<(SocketAddr, SocketAddr), Count>,
     nameless: BTreeSet<String>,
     /// Where those who ask for a name are sent, as long as they do not learn that it moved.
     stale_names: BTreeMap<String, IpAddr>,
@@ -163,6 +167,7 @@ impl Sim {
             leaving: Vec::new(),
             busy: BTreeMap::new(),
             narrow: BTreeMap::new(),
+            counts: BTreeMap::new(),
             nameless: BTreeSet::new(),
             stale_names: BTreeMap::new(),
             srtp: crypto::Srtp::Null,

@@ -236,7 +236,7 @@ impl Sim {
     }
 
     /// Whose page has a port: pages of one machine have a range each.
-    fn surfer_at(&self, to: SocketAddr) -> Option<usize> {
+    pub(super) fn surfer_at(&self, to: SocketAddr) -> Option<usize> {
         let index = usize::from(to.port().checked_sub(40_001)? / PORTS_PER_PAGE);
         self.surfers.get(index).filter(|surfer| surfer.ip == to.ip()).map(|_| index)
     }

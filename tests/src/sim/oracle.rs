@@ -30,7 +30,7 @@ pub(crate) fn judge(browser: &Browser, mercy: &Mercy) -> Vec<String> {
     let mut faults = browser.complaints().to_vec();
     for (id, stream) in browser.streams() {
         faults.extend(order(browser.messages(), id, stream.publishing));
-        faults.extend(stream.tracks().values().flat_map(Track::faults));
+        faults.extend(stream.faults());
         faults.extend(stream.tracks().values().flat_map(|track| leaps(track, mercy)));
         faults.extend(entry(stream, mercy));
     }
