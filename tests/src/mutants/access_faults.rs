@@ -56,8 +56,8 @@ pub(super) const ACCESS: &[Mutation] = &[
         name: "token-allows-for-ever",
         breaks: "what a token allowed goes on when the token has expired",
         file: "core/src/access.rs",
-        code: "Ok(left.and_then(|left| ctx.now.checked_add(left)))",
-        fault: "Ok(left.and_then(|left| ctx.now.checked_add(left)).filter(|_| false))",
+        code: "left.and_then(|left| ctx.now.checked_add(left));",
+        fault: "left.and_then(|left| ctx.now.checked_add(left)).filter(|_| false);",
     },
     Mutation {
         name: "silent-backend-allows",

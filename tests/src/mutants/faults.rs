@@ -183,7 +183,7 @@ pub(super) const SHARD: &[Mutation] = &[
         name: "reload-not-answered",
         breaks: "whoever has settings read again never hears that they are in force",
         file: "core/src/connections.rs",
-        code: "self.answer_reloads(ctx, Ok(()));",
+        code: "self.respond(ctx, conn, routes::reloaded(outcome));",
         fault: "",
     },
     Mutation {

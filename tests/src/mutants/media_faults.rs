@@ -167,9 +167,9 @@ pub(super) const MEDIA: &[Mutation] = &[
     Mutation {
         name: "consent-not-noted",
         breaks: "a peer that answers every check of ICE counts as gone all the same",
-        file: "core/src/media/peer.rs",
-        code: "*checked = ctx.now;",
-        fault: "let _ = checked;",
+        file: "core/src/media/peer/phase.rs",
+        code: "*heard = now;",
+        fault: "let _ = (heard, now);",
     },
     Mutation {
         name: "peer-timer-not-rearmed",
