@@ -78,9 +78,10 @@ fn loss_changes_nothing_that_anybody_is_told() {
 /// The share of datagrams that is lost.
 const LOSS: f64 = 0.02;
 
-/// Where it is a race whether a stream reaches an edge before its publisher goes. Who wins may
-/// differ, what pages are told may not.
-const RACES: [&str; 1] = ["unpublish_crosses_answer"];
+/// Where it is a race whether a stream reaches an edge before its publisher goes, and whether an
+/// origin that stood still looks at its clock or at its link first. Who wins may differ, what pages
+/// are told may not.
+const RACES: [&str; 2] = ["unpublish_crosses_answer", "origin_stands_still"];
 
 /// Plays scenarios in all worlds, all at once, each in a thread that bears its title.
 fn same_everywhere(names: &[&'static str]) {
