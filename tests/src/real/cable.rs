@@ -108,11 +108,15 @@ impl Shared {
 
     fn cut(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        for socket in open.iter().filter_map(Weak::upgrade) {
-            // With nothing to linger for, the kernel resets the connection when nobody holds it
-            // any more. Those who read it let go then: shutting the reading side down wakes them
-            // and sends nothing. A socket that refuses either is reset already.
-            let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+        let open: Vec<Arc<TcpStream>> = open.iter().filter_map(Weak::upgrade).collect();
+        // With nothing to linger for, the kernel resets the connection when nobody holds it any
+        // more. Those who read it let go then: shutting the reading side down wakes them and sends
+        // nothing. A socket that refuses either is reset already. Both ends are marked before
+        // anybody wakes: whoever finds an end unmarked ends it in good order.
+        for socket in &open {
+            let _ = SockRef::from(&**socket).set_linger(Some(Duration::ZERO));
+        }
+        for socket in &open {
             let _ = socket.shutdown(Shutdown::Read);
         }
     }
