@@ -274,7 +274,10 @@ fn a_calendar_that_is_set_while_nodes_run_costs_no_session_and_no_link() {
         show.sim.kill(edge);
         show.sim.restart(edge);
         if jump > Limits::default().token_skew_max {
-            let refused = |event: &Event| matches!(event, Event::LinkDown { why, .. } if why.contains("behind this node's"));
+            let refused = |event: &Event| {
+                let Event::LinkDown { why, .. } = event else { return false };
+                why.contains("behind this node's")
+            };
             show.hears(2 * SECOND, refused);
             show.sim.kill(origin);
             show.sim.restart(origin);
