@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use distributary_core::{Event, Hangup, Limits, Tables};
-use distributary_tests::browser::{Packet, Shape};
-use distributary_tests::sim::bare::{UPGRADE, text_frame};
+use aws_lc_rs::hmac;
+use distributary_core::{Event, Hangup, Limits, Service, Tables};
+use distributary_tests::browser::{Browser, Output, Packet, Shape};
+use distributary_tests::sim::bare::{Bare, CONNECTION, UPGRADE, text_frame};
+use distributary_tests::sim::crypto;
 use distributary_tests::sim::random::Random;
 use distributary_tests::sim::{HTTP_PORT, MEDIA_PORT, Network, Plan, Sim, WS_PORT};
 use distributary_tests::world::{NodeId, Party, World};
@@ -197,8 +199,11 @@ fn a_viewer_on_a_line_of_a_few_kilobytes_is_short_and_nobody_else() {
     let ip = site.sim.page_ip(slow.page);
     site.sim.set_bandwidth(site.edge_ip(), ip, Some(4_000));
     site.pass(40 * SECOND);
-    let seen = site.sim.seen(&slow);
-    assert_eq!((seen.status(), seen.info()), ("FAILED", "Failed by ICE keep alive"));
+    let stream = site.sim.browser(&slow).stream(&slow.id).expect("it was played");
+    let kinds: BTreeSet<&str> = stream.events.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, BTreeSet::from(["notEnoughBandwidth"]));
+    // Not even its checks come through.
+    assert_eq!((stream.status(), stream.info()), ("FAILED", "Failed by ICE keep alive"));
     site.sim.leave(&slow);
     site.pass(2 * SECOND);
     site.is_as_before();
@@ -275,6 +280,79 @@ fn a_flood_in_the_name_of_the_good_delays_no_packet_either() {
         site.gives_nothing();
     }
     site.is_as_before();
+}
+
+/// The value of an attribute, as it stands in the text of a message.
+fn attribute(message: &str, key: &str) -> String {
+    let (_, rest) = message.split_once(key).expect("the attribute is there");
+    rest.split('\\').next().unwrap_or_default().to_owned()
+}
+
+/// The shortest check that there is (RFC 8489, section 14.5, and RFC 8445, section 7.1), sealed with
+/// this password.
+fn check(user: &str, password: &str) -> Vec<u8> {
+    let mut attributes =
+        [&[0, 6, 0, u8::try_from(user.len()).unwrap_or_default()], user.as_bytes()].concat();
+    attributes.resize(attributes.len().next_multiple_of(4), 0);
+    attributes.extend([0, 0x24, 0, 4, 0x6e, 0, 1, 0xff]);
+    let length = u8::try_from(attributes.len() + 24).unwrap_or_default();
+    let head = [0, 1, 0, length, 0x21, 0x12, 0xa4, 0x42, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+    let mut request = [&head[..], &attributes].concat();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
+    let seal = hmac::sign(&key, &request);
+    request.extend([0, 8, 0, 20]);
+    request.extend(seal.as_ref());
+    request
+}
+
+/// A node that was offered a stream and waits for its transport, whose user name and password of
+/// ICE these are.
+fn offered() -> (Bare, String, String) {
+    let mut bare = Bare::new(Plan::new("node.example"));
+    let conn = bare.connect(Service::Ws);
+    bare.receive(conn, UPGRADE);
+    bare.say(conn, CONNECTION);
+    let mut browser = Browser::new(bare.now(), 1, crypto::provider(crypto::Srtp::Null));
+    browser.opened();
+    browser.text(bare.now(), r#"{"message":"getUserData","data":[{}]}"#);
+    browser.publish(bare.now(), "ab12", Shape::audio(), HERE.into());
+    let mut asked = String::new();
+    while let Output::Text(text) = browser.poll() {
+        asked = text;
+    }
+    bare.take(conn);
+    bare.say(conn, asked.as_bytes());
+    let told = String::from_utf8_lossy(&bare.take(conn)).into_owned();
+    let fragments = [&told, &asked].map(|text| attribute(text, "a=ice-ufrag:"));
+    (bare, fragments.join(":"), attribute(&told, "a=ice-pwd:"))
+}
+
+/// Where a transport should be, and where somebody is who knows of nothing.
+const HERE: ([u8; 4], u16) = ([10, 9, 9, 20], 40_001);
+const THERE: ([u8; 4], u16) = ([10, 9, 9, 30], 40_001);
+
+/// A fragment of ICE can be overheard, and a sender forged.
+#[test]
+fn who_knows_a_user_name_and_no_password_has_nothing_sent_to_anybody() {
+    let (mut bare, user, _) = offered();
+    let forged = check(&user, "not the password");
+    let hello = [22, 1, 7, 7, 7, 7];
+    for datagram in [&forged[..], &[0x80, 111, 0, 1, 0, 0], &hello, &forged, &hello] {
+        bare.datagram(THERE.into(), datagram, datagram.len());
+    }
+    bare.advance(20 * SECOND);
+    assert_eq!(bare.take_sent(), []);
+}
+
+#[test]
+fn a_check_is_answered_with_less_than_it_has() {
+    let (mut bare, user, password) = offered();
+    let checked = check(&user, &password);
+    bare.datagram(HERE.into(), &checked, checked.len());
+    let sent = bare.take_sent();
+    let [answer] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((answer.to, &answer.bytes[..2]), (HERE.into(), &[1, 1][..]));
+    assert!(answer.bytes.len() <= checked.len(), "{answer:?} to {} bytes", checked.len());
 }
 
 /// A stranger is gone so long after something, and what comes of that on the way there and back.
