@@ -169,3 +169,118 @@ fn stamped(file: PathBuf) -> (PathBuf, Option<Stamp>) {
     });
     (file, stamp)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::node::{Bound, fingerprint, self_signed};
+
+    const PROPERTIES: &str = "ip=127.0.0.1\nip_local=127.0.0.1\nws.port=off\nwss.port=off\n\
+        http.port=0\nhttps.port=off\npage.port=off\nmedia_port_from=0\nshards=1\n";
+
+    /// A folder and a node that was started from it, with sockets and without threads.
+    struct Site {
+        folder: PathBuf,
+        source: Source,
+        node: Running,
+    }
+
+    impl Site {
+        fn new(name: &str) -> Self {
+            let folder = format!("distributary-{}-reload-{name}", std::process::id());
+            let folder = std::env::temp_dir().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(PROPERTIES_FILE), PROPERTIES).unwrap();
+            let (source, read) = Source::read(&folder, &[]).unwrap();
+            let Bound { config, wishes, .. } = read.plan().unwrap().bind().unwrap();
+            let node = Running::new(config, Arc::new([]), wishes).unwrap();
+            Self { folder, source, node }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.folder.join(name), text).unwrap();
+        }
+
+        /// Looks at the files, and tells whether they are as they were read last.
+        fn look(&mut self) -> bool {
+            self.source.next_look = Instant::now();
+            self.source.look(&mut self.node);
+            self.source.stamps() == self.source.read
+        }
+    }
+
+    impl Drop for Site {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    #[test]
+    fn files_are_read_once_nobody_writes_them_any_more() {
+        let mut site = Site::new("settling");
+        assert!(site.look());
+        for wait in ["play.wait=1", "play.wait=10", "play.wait=100"] {
+            site.write(PROPERTIES_FILE, &format!("{PROPERTIES}{wait}\n"));
+            assert!(!site.look(), "somebody may be writing still");
+        }
+        assert!(site.look());
+        assert!(site.source.retry.is_none());
+    }
+
+    #[test]
+    fn an_emptied_file_is_read_if_an_operator_says_so() {
+        let mut site = Site::new("emptied");
+        site.write(PROPERTIES_FILE, "");
+        for _ in 0..5 {
+            assert!(!site.look());
+        }
+        site.write(BALANCING_FILE, "<loadbalancer/>");
+        for _ in 0..5 {
+            assert!(!site.look(), "nor with another file");
+        }
+        site.source.reload(&mut site.node);
+        assert!(site.look());
+        assert!(site.source.retry.is_none());
+    }
+
+    #[test]
+    fn what_is_refused_is_read_again_when_what_it_lacks_is_there() {
+        let mut site = Site::new("lacking");
+        site.write(PROPERTIES_FILE, &format!("{PROPERTIES}tls.cert=a.pem\ntls.key=b.pem\n"));
+        site.look();
+        assert!(site.look());
+        assert!(site.source.retry.is_some(), "there is no certificate");
+        let other = Site::new("lacking-other");
+        for (from, to) in [("distributary-cert.pem", "a.pem"), ("distributary-key.pem", "b.pem")] {
+            fs::copy(other.folder.join(from), site.folder.join(to)).unwrap();
+        }
+        assert!(!site.look());
+        assert!(site.look());
+        assert!(site.source.retry.is_none());
+    }
+
+    #[test]
+    fn what_was_refused_for_a_passing_reason_is_tried_again() {
+        let mut site = Site::new("passing");
+        // As if the file had been fit to read all the while, and something else had not.
+        site.source.retry = Some(Instant::now());
+        site.look();
+        assert!(site.source.retry.is_none());
+    }
+
+    #[test]
+    fn a_certificate_of_its_own_making_stays_as_long_as_the_node() {
+        let mut site = Site::new("certificate");
+        let before = site.node.fingerprint();
+        // As in a folder that cannot be written.
+        for file in ["distributary-cert.pem", "distributary-key.pem"] {
+            fs::remove_file(site.folder.join(file)).unwrap();
+        }
+        site.source.reload(&mut site.node);
+        assert_eq!(site.node.fingerprint(), before);
+        assert_ne!(fingerprint(&self_signed().unwrap()), before);
+    }
+}
