@@ -58,11 +58,14 @@ fn loss_changes_nothing_that_anybody_is_told() {
         "link_parted",
         "link_breaks",
         "origin_restarts",
+        "origin_stands_still",
         "patient_drain",
+        "drain_runs_out",
         "full_edge",
         "links_with_keys",
         "publisher_returns",
         "edges_change",
+        "publisher_starts_again",
     ];
     let is_full = std::env::var("DISTRIBUTARY_MATRIX").is_ok_and(|matrix| matrix == "full");
     let names = if is_full { &all[..] } else { &all[..3] };
