@@ -288,8 +288,8 @@ fn attribute(message: &str, key: &str) -> String {
     rest.split('\\').next().unwrap_or_default().to_owned()
 }
 
-/// The shortest check that there is (RFC 8489, section 14.5, and RFC 8445, section 7.1), sealed with
-/// this password.
+/// The shortest check that there is (RFC 8489, section 14.5, and RFC 8445, section 7.1), sealed
+/// with this password.
 fn check(user: &str, password: &str) -> Vec<u8> {
     let mut attributes =
         [&[0, 6, 0, u8::try_from(user.len()).unwrap_or_default()], user.as_bytes()].concat();
