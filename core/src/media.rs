@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use slab::Slab;
+use str0m::ice::StunMessage;
 
 use crate::id::{PeerId, ShardId, SocketId, StreamId};
 use crate::input::Flow;
@@ -437,7 +438,7 @@ impl Media {
         {
             let slot = self.by_id.get(&ufrag::decode(ours)?).copied()?;
             let peer = self.peers.get_mut(slot)?;
-            if peer.ufrag != ours || peer.port != flow.local.port() {
+            if peer.ice.ufrag != ours || peer.port != flow.local.port() {
                 return None;
             }
             let known = self.by_path.get(&path).copied();
@@ -445,8 +446,14 @@ impl Media {
                 peer.paths.learn(ctx.now, flow, &ctx.config.limits);
                 return Some(slot);
             }
-            // Whoever was heard here lately keeps the path: this message is not checked yet, and
-            // its sender's address may be forged.
+            // A fragment can be overheard. Whoever has no password takes no path, and crowds none
+            // out.
+            let message = StunMessage::parse(datagram).ok()?;
+            let hmac = ctx.config.crypto.sha1_hmac_provider;
+            if !message.verify(peer.ice.pass.as_bytes(), |key, parts| hmac.sha1_hmac(key, parts)) {
+                return None;
+            }
+            // Whoever was heard here lately keeps the path: the sender's address may be forged.
             let is_held = known
                 .and_then(|other| self.peers.get(other))
                 .is_some_and(|other| other.paths.holds(ctx.now, flow.remote, &ctx.config.limits));

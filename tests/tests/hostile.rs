@@ -344,6 +344,33 @@ fn who_knows_a_user_name_and_no_password_has_nothing_sent_to_anybody() {
     assert_eq!(bare.take_sent(), []);
 }
 
+/// A peer knows only so many paths, and whoever speaks to it first begins its handshake: neither
+/// is to be had without the password.
+#[test]
+fn who_knows_a_user_name_and_no_password_crowds_nobody_out() {
+    let mut site = Site::new("");
+    let ways = [(&site.publisher, site.origin), (&site.viewer, site.edge)];
+    let ways = ways.map(|(party, node)| {
+        let stream = site.sim.browser(party).stream(&party.id).expect("it runs");
+        let answer = stream.answer.as_deref().expect("it was answered");
+        let (_, rest) = answer.split_once("a=ice-ufrag:").expect("it has a fragment");
+        let user = format!("{}:far", rest.lines().next().unwrap_or_default());
+        let to = SocketAddr::new(site.sim.node_ip(node), MEDIA_PORT);
+        (check(&user, "not the password"), to)
+    });
+    for _ in 0..30 {
+        for (forged, to) in &ways {
+            for sender in 0..16 {
+                let from = SocketAddr::from(([10, 64, 0, sender], 40_000));
+                site.sim.inject(from, *to, forged);
+                site.sim.inject(from, *to, &[22, 1, 7, 7, 7, 7]);
+            }
+        }
+        site.pass(100 * MS);
+    }
+    site.is_as_before();
+}
+
 #[test]
 fn a_check_is_answered_with_less_than_it_has() {
     let (mut bare, user, password) = offered();

@@ -320,7 +320,7 @@ impl Default for AcceptViewer {
 impl AcceptViewer {
     /// Once. Answers with the length of the answer's name.
     pub fn run(&mut self) -> usize {
-        self.accept().ufrag.len()
+        self.accept().ice.ufrag.len()
     }
 
     fn accept(&mut self) -> Peer {

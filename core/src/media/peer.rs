@@ -46,7 +46,8 @@ mod phase;
 /// One WebRTC transport and what it is for.
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
-    pub(crate) ufrag: String,
+    /// Our part of what ICE goes by.
+    pub(crate) ice: IceCreds,
     rtc: Box<Rtc>,
     pub(crate) role: Role,
     /// What was agreed for sound and picture.
@@ -240,13 +241,12 @@ impl Peer {
         lite: bool,
         role: Role,
     ) -> Self {
-        let ufrag = ufrag::encode(id, ctx.rng);
-        let credentials = IceCreds { ufrag: ufrag.clone(), pass: ctx.rng.token(26) };
+        let ice = IceCreds { ufrag: ufrag::encode(id, ctx.rng), pass: ctx.rng.token(26) };
         let is_keyless = matches!(role, Role::Egress(_));
-        let (rtc, handshake) = rtc::build(ctx, credentials, codecs, port, lite, is_keyless);
+        let (rtc, handshake) = rtc::build(ctx, ice.clone(), codecs, port, lite, is_keyless);
         Self {
             id,
-            ufrag,
+            ice,
             rtc: Box::new(rtc),
             role,
             codecs,

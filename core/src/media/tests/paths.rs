@@ -30,15 +30,28 @@ fn heard(stage: &mut Stage, remote: u16) -> Option<u64> {
     owner(stage, PORT, remote, &[128; 40])
 }
 
-/// A check that names a peer of ours, sealed by nobody.
+/// A check that names a peer of ours, and is sealed with its password.
 fn check(stage: &mut Stage, peer: u64, port: u16, remote: u16) -> Option<u64> {
     let slot = stage.media.by_id[&PeerId(peer)];
-    let request = binding_request(&format!("{}:far", stage.media.peers[slot].ufrag));
+    let password = stage.media.peers[slot].ice.pass.clone();
+    check_sealed_with(&password, stage, peer, port, remote)
+}
+
+fn check_sealed_with(
+    password: &str,
+    stage: &mut Stage,
+    peer: u64,
+    port: u16,
+    remote: u16,
+) -> Option<u64> {
+    let slot = stage.media.by_id[&PeerId(peer)];
+    let user = format!("{}:far", stage.media.peers[slot].ice.ufrag);
+    let request = binding_request(&user, password);
     owner(stage, port, remote, &request)
 }
 
 /// RFC 8489, section 5, and RFC 8445, section 7.1.
-fn binding_request(username: &str) -> Vec<u8> {
+fn binding_request(username: &str, password: &str) -> Vec<u8> {
     let mut attributes = Vec::new();
     let mut push = |kind: u16, value: &[u8]| {
         attributes.extend(kind.to_be_bytes());
@@ -54,6 +67,10 @@ fn binding_request(username: &str) -> Vec<u8> {
     request.extend([0x21, 0x12, 0xa4, 0x42]);
     request.extend([9; 12]);
     request.extend(attributes);
+    let sealed = request.len() - 24;
+    let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
+    let seal = hmac.sha1_hmac(password.as_bytes(), &[&request[..sealed]]);
+    request[sealed + 4..].copy_from_slice(&seal);
     request
 }
 
@@ -66,6 +83,18 @@ fn a_check_tells_whose_all_that_follows_is() {
     assert_eq!((heard(&mut stage, 7001), heard(&mut stage, 7002)), (Some(1), Some(2)));
     stage.handle(ToMedia::Drop { peer: PeerId(1) });
     assert_eq!((heard(&mut stage, 7001), heard(&mut stage, 7002)), (None, Some(2)));
+}
+
+#[test]
+fn a_check_that_is_sealed_with_another_password_is_nobodys_and_crowds_nobody_out() {
+    let mut stage = stage();
+    assert_eq!(check(&mut stage, 1, PORT, 7001), Some(1));
+    for remote in 7002..7100 {
+        assert_eq!(check_sealed_with("", &mut stage, 1, PORT, remote), None);
+        assert_eq!(heard(&mut stage, remote), None);
+    }
+    assert_eq!(check_sealed_with("", &mut stage, 2, PORT, 7001), None);
+    assert_eq!(heard(&mut stage, 7001), Some(1));
 }
 
 #[test]
@@ -114,7 +143,7 @@ fn a_check_at_another_port_of_ours_or_with_another_fragment_is_nobodys() {
     assert_eq!(owner(&mut stage, PORT + 1, 7001, &[128; 40]), None);
     assert_eq!(heard(&mut stage, 7001), None);
     // The number of peer 1 behind eight characters that were never given to it.
-    assert_eq!(owner(&mut stage, PORT, 7001, &binding_request("aaaaaaaab:far")), None);
+    assert_eq!(owner(&mut stage, PORT, 7001, &binding_request("aaaaaaaab:far", "")), None);
     assert_eq!(heard(&mut stage, 7001), None);
     assert_eq!(check(&mut stage, 1, PORT, 7001), Some(1));
 }

@@ -116,7 +116,7 @@ fn every_offer_gets_keys_of_its_own() {
     }
     stage.run(SECOND);
     let material = |peer| stage.peer(peer).keys().unwrap().material.to_vec();
-    let ufrags = [1, 2, 3].map(|peer| stage.peer(peer).ufrag.clone());
+    let ufrags = [1, 2, 3].map(|peer| stage.peer(peer).ice.ufrag.clone());
     assert!(material(1) != material(2) && material(2) != material(3) && material(1) != material(3));
     assert!(ufrags[0] != ufrags[1] && ufrags[1] != ufrags[2] && ufrags[0] != ufrags[2]);
     let [one, other] = [0, 1].map(|nth| stage.viewers[nth].ssrcs);
