@@ -202,7 +202,7 @@ impl Media {
             }
             ToMedia::TakeAnswer { peer, sdp } => self.take_answer(ctx, peer, &sdp),
             ToMedia::Drop { peer } => {
-                self.sockets.withdraw(peer);
+                self.sockets.withdraw(ctx.now, peer);
                 if let Some(slot) = self.by_id.get(&peer).copied() {
                     self.remove(ctx, slot);
                 }
@@ -404,7 +404,7 @@ impl Media {
         self.turns.remove(slot);
         self.catching_up.retain(|other| *other != slot);
         self.joining.retain(|(_, other)| *other != slot);
-        self.sockets.release(peer.id);
+        self.sockets.release(ctx.now, peer.id);
         let stream = peer.stream();
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         match &peer.role {
@@ -505,7 +505,7 @@ impl Media {
                 offer
             });
             if outcome.is_err() {
-                self.sockets.release(id);
+                self.sockets.release(ctx.now, id);
             }
             ctx.out.post(ShardId::NODE, Message::Node(ToNode::Offered { peer: id, outcome }));
         }

@@ -6,6 +6,7 @@
 //! never closed.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::Formats;
 use crate::id::{PeerId, ShardId, SocketId, StreamId};
@@ -33,7 +34,26 @@ pub(crate) struct DialSockets {
 #[derive(Debug)]
 struct Socket {
     state: State,
-    users: Vec<(PeerId, u32)>,
+    users: Vec<User>,
+    /// Those who left: their node may take what comes from here for theirs for a while.
+    before: Vec<(User, Instant)>,
+}
+
+/// Who has a socket, or had it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct User {
+    peer: PeerId,
+    node: u32,
+    stream: StreamId,
+}
+
+/// How fit a free socket is for a request, the fittest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Fitness {
+    /// The node knows nobody there, or whose place the new peer takes.
+    Fit,
+    /// There is still one of another stream, who left it then.
+    Since(Instant),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,13 +66,27 @@ enum State {
 impl DialSockets {
     /// Finds a socket for the request, or asks the runtime for one.
     pub(crate) fn request(&mut self, ctx: &mut Ctx<'_>, request: Request) {
-        let free = self.sockets.iter().position(|socket| {
+        let hold = ctx.config.limits.path_hold_time;
+        for socket in &mut self.sockets {
+            socket.before.retain(|(_, left)| ctx.now < *left + hold);
+        }
+        let free = self.sockets.iter().enumerate().filter(|(_, socket)| {
             socket.state != State::Failed
-                && socket.users.iter().all(|(_, node)| *node != request.node)
+                && socket.users.iter().all(|user| user.node != request.node)
         });
-        let index = free.unwrap_or_else(|| self.ask(ctx));
+        let fittest = free.map(|(index, socket)| (socket.fitness(&request), index)).min();
+        let index = match fittest {
+            Some((Fitness::Fit, index)) => index,
+            // Past the bound, one that is less fit is better than none.
+            Some((Fitness::Since(_), index)) => match self.ask(ctx) {
+                usize::MAX => index,
+                new => new,
+            },
+            None => self.ask(ctx),
+        };
         if let Some(socket) = self.sockets.get_mut(index) {
-            socket.users.push((request.peer, request.node));
+            let Request { peer, node, stream, .. } = request;
+            socket.users.push(User { peer, node, stream });
         }
         self.waiting.push_back((request, index));
     }
@@ -67,7 +101,11 @@ impl DialSockets {
         let Ok(number) = u32::try_from(index) else { return usize::MAX };
         match self.sockets.get_mut(index) {
             Some(socket) => socket.state = State::Asked,
-            None => self.sockets.push(Socket { state: State::Asked, users: Vec::new() }),
+            None => self.sockets.push(Socket {
+                state: State::Asked,
+                users: Vec::new(),
+                before: Vec::new(),
+            }),
         }
         ctx.out.push(Output::Bind { socket: SocketId(number) });
         index
@@ -94,15 +132,26 @@ impl DialSockets {
     }
 
     /// Forgets a request that still waits.
-    pub(crate) fn withdraw(&mut self, peer: PeerId) {
+    pub(crate) fn withdraw(&mut self, now: Instant, peer: PeerId) {
         self.waiting.retain(|(request, _)| request.peer != peer);
-        self.release(peer);
+        self.release(now, peer);
     }
 
     /// Frees the socket of a peer that is gone.
-    pub(crate) fn release(&mut self, peer: PeerId) {
+    pub(crate) fn release(&mut self, now: Instant, peer: PeerId) {
         for socket in &mut self.sockets {
-            socket.users.retain(|(user, _)| *user != peer);
+            let gone = socket.users.extract_if(.., |user| user.peer == peer);
+            socket.before.extend(gone.map(|user| (user, now)));
         }
+    }
+}
+
+impl Socket {
+    /// A node that has not noticed yet that a peer is gone takes what comes from its socket for
+    /// its, whoever sends it, unless that is about the same stream, which the new peer takes over.
+    fn fitness(&self, request: &Request) -> Fitness {
+        let other = |user: &User| user.node == request.node && user.stream != request.stream;
+        let others = self.before.iter().filter(|(user, _)| other(user)).map(|(_, left)| *left);
+        others.max().map_or(Fitness::Fit, Fitness::Since)
     }
 }

@@ -19,10 +19,14 @@ impl Dialer {
 
     /// Asks for a socket for a peer to a node; tells which ones are asked of the runtime.
     fn request(&mut self, peer: u64, node: u32) -> Vec<u32> {
+        self.request_for(1, peer, node)
+    }
+
+    fn request_for(&mut self, stream: u64, peer: u64, node: u32) -> Vec<u32> {
         let request = Request {
             peer: PeerId(peer),
             node,
-            stream: StreamId(1),
+            stream: StreamId(stream),
             home: ShardId::NODE,
             formats: Formats::default(),
         };
@@ -32,6 +36,14 @@ impl Dialer {
             number
         };
         self.bench.outputs().into_iter().map(socket).collect()
+    }
+
+    fn release(&mut self, peer: u64) {
+        self.sockets.release(self.bench.now, PeerId(peer));
+    }
+
+    fn withdraw(&mut self, peer: u64) {
+        self.sockets.withdraw(self.bench.now, PeerId(peer));
     }
 
     /// Everybody who can go on, and the port, if any.
@@ -64,7 +76,7 @@ fn two_streams_to_one_node_have_two_sockets() {
     assert_eq!(dialer.ready(), [(2, Some(5001))]);
     dialer.sockets.bound(SocketId(0), Some(5000));
     assert_eq!(dialer.ready(), [(1, Some(5000)), (3, Some(5000))]);
-    dialer.sockets.release(PeerId(1));
+    dialer.release(1);
     assert_eq!(dialer.request(4, 1), [] as [u32; 0], "its place is free");
     assert_eq!(dialer.ready(), [(4, Some(5000))]);
 }
@@ -76,8 +88,8 @@ fn a_socket_that_cannot_be_had_fails_its_peers_and_is_asked_for_again() {
     dialer.request(2, 2);
     dialer.sockets.bound(SocketId(0), None);
     assert_eq!(dialer.ready(), [(1, None), (2, None)]);
-    dialer.sockets.release(PeerId(1));
-    dialer.sockets.release(PeerId(2));
+    dialer.release(1);
+    dialer.release(2);
     assert_eq!(dialer.request(3, 1), [0], "the number is used again");
     dialer.sockets.bound(SocketId(0), Some(5000));
     assert_eq!(dialer.ready(), [(3, Some(5000))]);
@@ -99,8 +111,27 @@ fn sockets_are_bounded() {
 fn whoever_is_withdrawn_waits_no_more_and_holds_no_place() {
     let mut dialer = Dialer::new(1);
     dialer.request(1, 1);
-    dialer.sockets.withdraw(PeerId(1));
+    dialer.withdraw(1);
     assert_eq!(dialer.request(2, 1), [] as [u32; 0]);
     dialer.sockets.bound(SocketId(0), Some(5000));
     assert_eq!(dialer.ready(), [(2, Some(5000))]);
+}
+
+#[test]
+fn a_socket_that_was_another_streams_to_the_node_is_let_rest() {
+    let mut dialer = Dialer::new(2);
+    assert_eq!(dialer.request_for(1, 1, 1), [0]);
+    dialer.sockets.bound(SocketId(0), Some(5000));
+    dialer.ready();
+    dialer.release(1);
+    assert_eq!(dialer.request_for(1, 2, 1), [] as [u32; 0], "the same stream takes over there");
+    dialer.release(2);
+    assert_eq!(dialer.request_for(2, 3, 2), [] as [u32; 0], "another node never heard of it");
+    assert_eq!(dialer.request_for(2, 4, 1), [1], "the node may still have the first one there");
+    assert_eq!(dialer.request_for(3, 5, 1), [] as [u32; 0], "but better there than nowhere");
+    dialer.release(5);
+    dialer.release(4);
+    dialer.bench.now += Limits::default().path_hold_time;
+    assert_eq!(dialer.request_for(4, 6, 1), [] as [u32; 0]);
+    assert_eq!(dialer.request_for(5, 7, 1), [] as [u32; 0]);
 }
