@@ -467,7 +467,14 @@ impl Connections {
 
     fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, request: &Request) {
         let Some(entry) = self.table.get_mut(&conn) else { return };
-        let by = match route(ctx.config, entry.flow, request) {
+        let route = match route(ctx.config, entry.flow, request) {
+            // The runtime waits for the end then, and reads nothing.
+            Route::Reload if self.door == Door::Draining => {
+                Route::Answer(routes::reloaded(Err("this node is about to end")))
+            }
+            route @ (Route::Answer(_) | Route::Ask(_) | Route::Reload) => route,
+        };
+        let by = match route {
             Route::Answer(response) => {
                 entry.stream.respond(response);
                 entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
@@ -477,12 +484,6 @@ impl Connections {
                 let word = ToNode::Asked { shard: self.shard, conn, question };
                 ctx.out.post(ShardId::NODE, Message::Node(word));
                 Debtor::Node
-            }
-            // The runtime waits for the end then, and reads nothing.
-            Route::Reload if self.door == Door::Draining => {
-                entry.stream.respond(routes::reloaded(Err("this node is about to end")));
-                entry.phase = Phase::Http { idle: ctx.now + ctx.config.limits.http_idle_timeout };
-                return;
             }
             Route::Reload => {
                 self.wishes += 1;
