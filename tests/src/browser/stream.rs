@@ -91,6 +91,11 @@ impl Stream {
         self.peer.as_ref().is_some_and(|peer| peer.connected_at.is_some() && !peer.lost)
     }
 
+    /// Whether its handshake is under way, and was never over.
+    pub fn waits_for_keys(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.connected_at.is_none())
+    }
+
     /// When the far side asked for key frames.
     pub fn key_frame_requests(&self) -> &[Instant] {
         self.peer.as_ref().map_or(&self.key_frame_requests, |peer| &peer.key_frame_requests)

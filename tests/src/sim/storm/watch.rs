@@ -248,8 +248,8 @@ impl Storm {
         let Some(since) = self.watch.runs_since(page) else { return };
         let newest = self.watch.newest.get(&page).copied().unwrap_or(since);
         let stream = self.actors.get(index).and_then(|actor| actor.stream(&self.sim));
-        let has_keys = stream.is_some_and(Stream::is_connected);
-        let dark_max = if has_keys { DARK_MAX } else { KEYLESS_MAX };
+        let waits_for_keys = stream.is_some_and(Stream::waits_for_keys);
+        let dark_max = if waits_for_keys { KEYLESS_MAX } else { DARK_MAX };
         if now > newest.max(since) + dark_max && !self.is_excused(index) {
             let what = self.circumstances(index);
             panic!("p{page} plays, nothing was done, and it saw nothing since {newest:?}: {what}");
