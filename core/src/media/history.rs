@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::packet::{Kind, Packet};
 use crate::limits::Limits;
 
-/// Slots of the index by sequence number. Two packets share one only if so many are between them,
-/// and then the older one cannot be found.
+/// Slots of the index by sequence number. Two packets of a run share one only if so many are
+/// between them, and then the older one cannot be found; nor can the last ones of a run whose
+/// numbers end as those of the next one do.
 const SLOTS: usize = 2_048;
 
 /// How many packets may overtake the start of a key frame: as many as come while it is sent again.
