@@ -385,14 +385,18 @@ impl Sim {
         }
     }
 
-    /// How much of `waiting` bytes to send at once.
+    /// How much of `waiting` bytes to send at once. A little room is left until it is more: what
+    /// is sent into it would come back as even less, until all of the window is under way in
+    /// crumbs (RFC 9293, section 3.8.6.2.1).
     fn piece(&mut self, connection: usize, side: usize, waiting: usize) -> usize {
         let Network { window, chunk_max, .. } = self.network;
         let Some(way) = self.way(connection, side) else { return 0 };
-        let room = window.saturating_sub(way.in_flight).min(waiting).min(chunk_max);
+        let room = window.saturating_sub(way.in_flight);
+        let wanted = waiting.min(chunk_max);
+        let is_too_little = room < wanted.min(window / 2);
         let (ended, queued) = (way.ended, way.queue.len());
         let mut dice = self.dice(&[connection, side, queued, waiting]);
-        if ended || room == 0 { 0 } else { 1 + dice.below(room) }
+        if ended || wanted == 0 || is_too_little { 0 } else { 1 + dice.below(room.min(wanted)) }
     }
 
     /// On which host an end of a connection is, if on a node's.

@@ -81,16 +81,22 @@ pub(super) enum Relief {
     RightNames,
 }
 
-/// With TCP in pieces smaller than this, offers of streams that are pushed again take seconds.
+/// With TCP in pieces smaller than this, offers of streams that are pushed again take seconds: each
+/// piece may be lost.
 const CRUMBS: usize = 400;
+/// So they do with a window smaller than this, which the offers of three streams do not fit in:
+/// each rest waits for a way there and back.
+const NARROW: usize = 8_000;
 
 impl Storm {
     /// Does something bad, or something that people do.
     pub(super) fn strike(&mut self, fault: Fault) {
         match fault {
             Fault::Weather => {
-                self.sim.network = self.weather();
-                if self.sim.network.chunk_max < CRUMBS {
+                let network = self.weather();
+                self.sim.network = network;
+                self.sim.note(format_args!("weather: {network:?}"));
+                if network.chunk_max < CRUMBS || network.window < NARROW {
                     self.blame_links();
                 }
             }
