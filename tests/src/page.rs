@@ -31,13 +31,16 @@ pub struct Page {
     pub path: String,
     wire: Option<Wire>,
     left: Vec<u8>,
+    /// Whether the page closed its WebSocket, from when on it is told nothing that comes.
+    is_closing: bool,
 }
 
 impl Page {
     /// A page that is not connected yet.
     pub fn new(now: Instant, number: u32, crypto: Arc<CryptoProvider>) -> Self {
         let browser = Browser::new(now, number, crypto);
-        Self { browser, ending: None, path: "/".to_owned(), wire: None, left: Vec::new() }
+        let path = "/".to_owned();
+        Self { browser, ending: None, path, wire: None, left: Vec::new(), is_closing: false }
     }
 
     /// The TCP connection to `host` (as in a URL) is up: upgrades it.
@@ -82,6 +85,7 @@ impl Page {
             wire.close();
             self.left.extend(wire.take_outgoing());
         }
+        self.is_closing = true;
         self.browser.closed(now);
     }
 
@@ -120,6 +124,7 @@ impl Page {
     fn read(&mut self, now: Instant) {
         while let Some(incoming) = self.wire.as_mut().and_then(Wire::poll) {
             match incoming {
+                Incoming::Opened | Incoming::Text(_) if self.is_closing => {}
                 Incoming::Opened => self.browser.opened(),
                 Incoming::Text(text) => self.browser.text(now, &text),
                 // The SDK logs it as an unknown message.

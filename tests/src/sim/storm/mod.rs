@@ -62,9 +62,11 @@ pub struct Outcome {
 
 /// Lasts from the opening to the mending.
 const STORM_ENDS: Duration = Duration::from_secs(9);
-/// How long everything may take to be in order again: a dial that ran into the last fault is given
-/// up after 5 s, and waits for 1 s before it is made again.
-const MENDING_MAX: Duration = Duration::from_secs(9);
+/// How long everything may take to be in order again: a node whose power failed at last is missed
+/// after 3 s, and its streams' names are kept for a grace of 5 s. Who wants one asks again after
+/// 1 s, who plays it after another, and a first key frame that came without its start is asked for
+/// again after a third.
+const MENDING_MAX: Duration = Duration::from_secs(11);
 /// A stream that is pushed over a new link is there.
 const SETTLING: Duration = Duration::from_secs(1);
 /// Steps of a storm that bytes describe.
