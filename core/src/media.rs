@@ -86,6 +86,8 @@ pub(crate) struct Media {
     fresh: Vec<StreamId>,
     /// Late viewers who are given what came before, in turns.
     catching_up: VecDeque<usize>,
+    /// When they may have their next turn.
+    next_turns: Option<Instant>,
     /// Late viewers who are not given anything before.
     joining: VecDeque<(Instant, usize)>,
     /// What other shards are to get of what came in since the last drain.
@@ -161,6 +163,7 @@ impl Media {
             sockets: DialSockets::default(),
             fresh: Vec::new(),
             catching_up: VecDeque::new(),
+            next_turns: None,
             joining: VecDeque::new(),
             timers: Timers::new(),
             patient: Timers::new(),

@@ -28,7 +28,8 @@ impl Media {
         }
     }
 
-    /// Gives the next few late viewers a turn.
+    /// Gives the next few late viewers a turn, if the last turns are long enough ago: whoever joins
+    /// brings nobody else's forward.
     pub(super) fn catch_up(&mut self, ctx: &Ctx<'_>) {
         while let Some((from, slot)) = self.joining.front().copied()
             && from <= ctx.now
@@ -36,20 +37,23 @@ impl Media {
             self.joining.pop_front();
             self.catching_up.push_back(slot);
         }
-        for _ in 0..ctx.config.limits.catch_up_turns_max {
-            let Some(slot) = self.catching_up.pop_front() else { break };
-            if let Some(peer) = self.peers.get_mut(slot) {
-                peer.set_queued(false);
-                self.turns.add(slot);
+        if self.next_turns.is_none_or(|next| next <= ctx.now) {
+            for _ in 0..ctx.config.limits.catch_up_turns_max {
+                let Some(slot) = self.catching_up.pop_front() else { break };
+                if let Some(peer) = self.peers.get_mut(slot) {
+                    peer.set_queued(false);
+                    self.turns.add(slot);
+                }
             }
+            self.next_turns = Some(ctx.now + ctx.config.limits.catch_up_interval);
         }
         self.set_catch_up(ctx);
     }
 
     pub(super) fn set_catch_up(&mut self, ctx: &Ctx<'_>) {
-        let next =
-            (!self.catching_up.is_empty()).then(|| ctx.now + ctx.config.limits.catch_up_interval);
+        let turns = self.next_turns.unwrap_or(ctx.now);
+        let turns = (!self.catching_up.is_empty()).then_some(turns);
         let joins = self.joining.front().map(|(from, _)| *from);
-        self.timers.set(Timer::CatchUp, earlier(next, joins));
+        self.timers.set(Timer::CatchUp, earlier(turns, joins));
     }
 }

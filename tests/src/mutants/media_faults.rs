@@ -95,6 +95,13 @@ pub(super) const MEDIA: &[Mutation] = &[
         fault: "time",
     },
     Mutation {
+        name: "turns-at-every-join",
+        breaks: "what follows a late viewer's first packet does so as soon as somebody joins",
+        file: "core/src/media/late.rs",
+        code: "is_none_or(|next| next <= ctx.now)",
+        fault: "is_none_or(|_| true)",
+    },
+    Mutation {
         name: "catch-up-never-goes-on",
         breaks: "a late viewer gets the first part of the cache, and nothing ever after",
         file: "core/src/media/late.rs",

@@ -1,6 +1,6 @@
 //! Viewers who come late begin with the newest key frame and all that came since.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
@@ -181,6 +181,31 @@ fn a_late_viewer_is_given_nothing_until_it_surely_has_its_keys() {
     assert_eq!(stage.viewers[1].got_of(Kind::Video).len(), 0);
     stage.run(SECOND / 5);
     assert_eq!(stage.viewers[1].got_of(Kind::Video).len(), 5);
+}
+
+/// Some receivers take what is of before the first packet that they get for too old.
+#[test]
+fn the_first_packet_goes_ahead_whoever_else_joins_meanwhile() {
+    let interval = Duration::from_millis(50);
+    let mut stage = published(Limits { catch_up_interval: interval, ..Limits::default() });
+    stage.watch(2, &Setup::default());
+    stage.run(SECOND);
+    play(&mut stage, 0..5, 100);
+    for peer in 3..7 {
+        stage.watch(peer, &Setup::default());
+        stage.run(Duration::from_millis(7));
+    }
+    stage.run(SECOND);
+    let firsts: Vec<Instant> = stage.viewers[1..]
+        .iter()
+        .map(|viewer| {
+            let times: Vec<Instant> = viewer.got_of(Kind::Video).iter().map(|got| got.at).collect();
+            assert_eq!(times.len(), 5);
+            assert!(times[1] - times[0] >= interval, "{:?}", times[1] - times[0]);
+            times[0]
+        })
+        .collect();
+    assert!(firsts.windows(2).any(|pair| pair[1] != pair[0]), "they came all at once");
 }
 
 /// A live viewer, and six who come late to what takes many turns to give; tells of each round how
