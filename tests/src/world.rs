@@ -138,6 +138,12 @@ pub trait World {
     fn publish_again(&mut self, before: &Party, node: NodeId, name: &str, shape: Shape) -> Party;
     /// Opens a page on a machine of its own at a node and plays a name.
     fn play(&mut self, node: NodeId, name: &str, shape: Shape) -> Party;
+    /// The same as [`World::publish`] and [`World::play`], with a token.
+    fn publish_with(&mut self, node: NodeId, name: &str, shape: Shape, token: &str) -> Party;
+    /// See [`World::publish_with`].
+    fn play_with(&mut self, node: NodeId, name: &str, shape: Shape, token: &str) -> Party;
+    /// What the nodes' clocks show, since 1970-01-01 00:00:00 UTC.
+    fn unix(&self) -> Duration;
     /// Presses Stop on a played stream.
     fn stop(&mut self, viewer: &Party);
     /// Presses Stop on a published stream.

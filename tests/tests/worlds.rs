@@ -43,13 +43,14 @@ together! {
         link_breaks link_parted unpublish_crosses_answer origin_restarts origin_stays_away
         origin_stands_still;
     keys_keep_strangers_out: links_with_keys;
+    tokens_run_out: tokens_end;
     settings_change_while_nodes_run: edges_change;
 }
 
 /// What depends most on real sockets and processes, where one datagram of fifty is lost each way:
 /// nodes that are killed, stand still, end in good order, are full; links that break, and those
-/// that nothing passes; strangers; settings that change. Some of it in the gate, all of it in the
-/// full run.
+/// that nothing passes; strangers; tokens that expire; settings that change. Some of it in the
+/// gate, all of it in the full run.
 #[test]
 fn loss_changes_nothing_that_anybody_is_told() {
     let all = [
@@ -63,6 +64,7 @@ fn loss_changes_nothing_that_anybody_is_told() {
         "drain_runs_out",
         "full_edge",
         "links_with_keys",
+        "tokens_end",
         "publisher_returns",
         "edges_change",
         "publisher_starts_again",

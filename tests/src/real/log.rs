@@ -71,6 +71,10 @@ fn read(line: &Value, refused: &[String]) -> Option<Event> {
         "stream reaches edge no more" => {
             Event::RelayDown { node: node(), name: text("name"), why: text("why") }
         }
+        what @ ("publishing denied" | "playing denied") => {
+            let publishing = what == "publishing denied";
+            Event::Denied { name: text("name"), publishing, why: text("why") }
+        }
         "link refused" => Event::LinkRefused { why: text("why") },
         "refused" => {
             let remote = text("remote").parse();

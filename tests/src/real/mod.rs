@@ -12,7 +12,7 @@ mod network;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use distributary_core::Event;
 use serde_json::Value;
@@ -199,6 +199,10 @@ impl Real {
     fn publish_on(&mut self, page: usize, name: &str, shape: Shape) -> Party {
         self.pages.publish(page, name, shape).expect("the machine has UDP ports left")
     }
+
+    fn play_on(&mut self, page: usize, name: &str, shape: Shape) -> Party {
+        self.pages.play(page, name, shape).expect("the machine has UDP ports left")
+    }
 }
 
 impl Drop for Real {
@@ -253,7 +257,23 @@ impl World for Real {
 
     fn play(&mut self, node: NodeId, name: &str, shape: Shape) -> Party {
         let page = self.open_anywhere(node);
-        self.pages.play(page, name, shape).expect("the machine has UDP ports left")
+        self.play_on(page, name, shape)
+    }
+
+    fn publish_with(&mut self, node: NodeId, name: &str, shape: Shape, token: &str) -> Party {
+        let page = self.open_anywhere(node);
+        self.pages.browser(page).token = Some(token.to_owned());
+        self.publish_on(page, name, shape)
+    }
+
+    fn play_with(&mut self, node: NodeId, name: &str, shape: Shape, token: &str) -> Party {
+        let page = self.open_anywhere(node);
+        self.pages.browser(page).token = Some(token.to_owned());
+        self.play_on(page, name, shape)
+    }
+
+    fn unix(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("the machine's clock is set")
     }
 
     fn stop(&mut self, viewer: &Party) {

@@ -7,6 +7,7 @@ mod nodes;
 mod publishers;
 mod settings;
 mod stage;
+mod tokens;
 mod words;
 
 use crate::sim::Sim;
@@ -19,7 +20,7 @@ pub(crate) use self::stage::{GRACES, Stage};
 pub(crate) type Course<W> = fn(&mut Stage<W>);
 
 /// Name and course of every scenario that every world can play.
-pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 29] {
+pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 30] {
     [
         ("one_node", publishers::one_node),
         ("two_edges", nodes::two_edges),
@@ -49,6 +50,7 @@ pub(crate) fn shared<W: Partition>() -> [(&'static str, Course<W>); 29] {
         ("origin_stays_away", nodes::origin_stays_away),
         ("nodes_push_to_each_other", nodes::nodes_push_to_each_other),
         ("links_with_keys", keys::links_with_keys),
+        ("tokens_end", tokens::tokens_end),
         ("edges_change", settings::edges_change),
     ]
 }

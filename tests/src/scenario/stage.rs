@@ -138,6 +138,20 @@ impl<W: World> Stage<W> {
         party
     }
 
+    /// Publishes with a token.
+    pub(crate) fn publish_with(&mut self, node: NodeId, name: &str, token: &str) -> Party {
+        let party = self.world.publish_with(node, name, Shape::audio_video(), token);
+        self.cast.push(party.clone());
+        party
+    }
+
+    /// Plays with a token.
+    pub(crate) fn play_with(&mut self, node: NodeId, name: &str, token: &str) -> Party {
+        let party = self.world.play_with(node, name, Shape::audio_video(), token);
+        self.cast.push(party.clone());
+        party
+    }
+
     /// Plays and waits until that works.
     pub(crate) fn played(&mut self, node: NodeId, name: &str) -> Party {
         let party = self.play(node, name);

@@ -102,33 +102,6 @@ pub(super) fn tokens(stage: &mut Stage<Sim>) {
     stage.saw(&viewer, &[&publisher]);
 }
 
-/// A token's end is the end of what it allowed, and of nothing else.
-pub(super) fn tokens_end(stage: &mut Stage<Sim>) {
-    let limits = Limits { token_skew_max: Duration::ZERO, ..Limits::default() };
-    let node = node(stage, &jwt(), limits);
-    let (long, short) = (token(stage, 600, json!({})), token(stage, 20, json!({})));
-    let publisher = publish(stage, node, "ab12", long.clone());
-    stage.reaches(&publisher, "PUBLISHING", "");
-    let other = publish(stage, node, "cd34", short.clone());
-    stage.reaches(&other, "PUBLISHING", "");
-    let brief = play(stage, node, "ab12", short);
-    stage.reaches(&brief, "PLAYING", "");
-    let viewers = ["ab12", "cd34"].map(|name| play(stage, node, name, long.clone()));
-    for viewer in &viewers {
-        stage.reaches(viewer, "PLAYING", "");
-    }
-    let [viewer, orphan] = viewers;
-    keeps(stage, node, 5);
-    stage.pass(20_000);
-    stage.reaches(&brief, "FAILED", "Access token has expired");
-    stage.reaches(&other, "FAILED", "Access token has expired");
-    stage.reaches(&orphan, "FAILED", "Stopped by publisher stop");
-    keeps(stage, node, 2);
-    assert_eq!(denials(stage, node), ["the token has expired", "the token has expired"]);
-    stage.watches(&viewer);
-    stage.saw(&viewer, &[&publisher]);
-}
-
 /// A backend that says yes, no, and other things.
 pub(super) fn backend(stage: &mut Stage<Sim>) {
     let node = node(stage, &hook(), Limits::default());

@@ -59,7 +59,7 @@ const SCENARIOS: [&str; 39] = [
 ];
 
 /// Name and course of those that only a simulation can play.
-const SIMULATED: [(&str, Course<Sim>); 10] = [
+const SIMULATED: [(&str, Course<Sim>); 9] = [
     ("slow_names", slow_names),
     ("session_limit", session_limit),
     ("no_socket_at_first", no_socket_at_first),
@@ -67,7 +67,6 @@ const SIMULATED: [(&str, Course<Sim>); 10] = [
     ("wrong_keys", wrong_keys),
     ("key_comes", key_comes),
     ("tokens", access::tokens),
-    ("tokens_end", access::tokens_end),
     ("backend", access::backend),
     ("backend_hangs", access::backend_hangs),
 ];

@@ -53,6 +53,22 @@ impl World for Sim {
         self.play_on(page, name, shape)
     }
 
+    fn publish_with(&mut self, node: NodeId, name: &str, shape: Shape, token: &str) -> Party {
+        let page = self.add_browser(node.0);
+        self.with_page(page, |_, page, _| page.browser.token = Some(token.to_owned()));
+        self.publish_on(page, name, shape)
+    }
+
+    fn play_with(&mut self, node: NodeId, name: &str, shape: Shape, token: &str) -> Party {
+        let page = self.add_browser(node.0);
+        self.with_page(page, |_, page, _| page.browser.token = Some(token.to_owned()));
+        self.play_on(page, name, shape)
+    }
+
+    fn unix(&self) -> Duration {
+        Sim::unix(self)
+    }
+
     fn stop(&mut self, viewer: &Party) {
         self.note(format_args!("p{} stops", viewer.page));
         self.with_page(viewer.page, |now, page, _| page.browser.stop(now, &viewer.id));
