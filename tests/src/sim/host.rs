@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use distributary_core::{Command, Epoch, Event as Fact, Input, ShardId, Tables};
 
-use super::node::{self, Node, Plan};
+use super::node::{self, Node, Plan, Stillness};
 use super::{Event, Sim, UNIX_AT_START};
 use crate::world::Edges;
 
@@ -58,7 +58,7 @@ impl Sim {
     fn end_node(&mut self, index: usize, how: &str) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         node.up = false;
-        node.frozen = None;
+        node.still = None;
         node.shards.clear();
         self.note(format_args!("n{index} {how}"));
     }
@@ -104,7 +104,9 @@ impl Sim {
         let until = self.now + span;
         self.note(format_args!("n{index} stands still for {span:?}"));
         if let Some(node) = self.nodes.get_mut(index) {
-            node.frozen = Some((until, 0));
+            let new = Stillness { end: until, next: until, datagrams: 0 };
+            let still = node.still.get_or_insert(new);
+            still.end = still.end.max(until);
         }
     }
 
@@ -123,19 +125,22 @@ impl Sim {
         let Some(node) = index.and_then(|index| self.nodes.get_mut(index)) else {
             return Some(event);
         };
-        let Some((until, waiting)) = &mut node.frozen else { return Some(event) };
-        if *until <= self.now {
-            node.frozen = None;
+        let Some(still) = &mut node.still else { return Some(event) };
+        if still.end <= self.now {
+            node.still = None;
             return Some(event);
         }
+        if still.next <= self.now {
+            (still.next, still.datagrams) = (still.end, 0);
+        }
         if matches!(event, Event::Datagram { .. }) {
-            *waiting += 1;
-            if *waiting > SOCKET_DATAGRAMS {
+            still.datagrams += 1;
+            if still.datagrams > SOCKET_DATAGRAMS {
                 return None;
             }
         }
-        let until = *until;
-        self.schedule(until, event);
+        let next = still.next;
+        self.schedule(next, event);
         None
     }
 

@@ -75,6 +75,17 @@ impl Plan {
     }
 }
 
+/// Until when a host stands still.
+#[derive(Debug)]
+pub(super) struct Stillness {
+    pub(super) end: Instant,
+    /// Until when what comes waits. That is earlier than the end where the end was moved since: what
+    /// waits then waits on, and stays in the order in which it came.
+    pub(super) next: Instant,
+    /// Datagrams that wait.
+    pub(super) datagrams: usize,
+}
+
 /// A node of the simulation.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -88,8 +99,8 @@ pub(super) struct Node {
     pub(super) ahead: Duration,
     /// How far its calendar is off: a host may believe in any date.
     pub(super) calendar_ahead: Duration,
-    /// Until when the host stands still, and datagrams that wait for it since.
-    pub(super) frozen: Option<(Instant, usize)>,
+    /// Whether the host stands still.
+    pub(super) still: Option<Stillness>,
     pub(super) shards: Vec<Slot>,
     pub(super) events: Vec<(Duration, ShardId, Event)>,
     pub(super) config: Arc<Config>,
@@ -131,7 +142,7 @@ impl Node {
             dark: false,
             ahead: Duration::ZERO,
             calendar_ahead: Duration::ZERO,
-            frozen: None,
+            still: None,
             shards: Vec::new(),
             events: Vec::new(),
             config,
