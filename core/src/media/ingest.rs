@@ -20,8 +20,10 @@ pub(crate) struct Ingest {
     tracks: Vec<Track>,
     /// Which track an SSRC belongs to, as learned; two or three entries.
     sources: Vec<(Ssrc, Kind)>,
-    /// The sources that str0m was given packets of.
-    shown: Vec<[u8; 4]>,
+    /// The sources that the offer names.
+    named: Vec<u32>,
+    /// Other sources that str0m was given packets of.
+    shown: Vec<u32>,
     /// Payload of picture that came, modulo 2^32.
     video_bytes: u32,
     /// When RTP last came, or when the wait for it began.
@@ -41,7 +43,8 @@ struct Track {
 /// above 1 200.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_500;
 
-/// More SSRCs than a publisher of one camera and one microphone has any use for.
+/// SSRCs without a name in the offer: more than a publisher of one camera and one microphone has any
+/// use for.
 const SOURCES_MAX: usize = 16;
 
 impl Ingest {
@@ -51,6 +54,7 @@ impl Ingest {
             run,
             tracks: Vec::new(),
             sources: Vec::new(),
+            named: Vec::new(),
             shown: Vec::new(),
             video_bytes: 0,
             heard: now,
@@ -58,9 +62,15 @@ impl Ingest {
         }
     }
 
+    /// Notes the sources that the offer names. Nobody can take their places.
+    pub(crate) fn name(&mut self, sources: Vec<u32>) {
+        self.named = sources;
+    }
+
     /// Whether str0m may be given a datagram: it remembers the numbers of every source that it has
-    /// had, for as long as it lives.
-    pub(crate) fn admits(&mut self, datagram: &[u8]) -> bool {
+    /// had, for as long as it lives. Who forges a packet can take the place of a source that the
+    /// offer does not name; before the handshake is over, nobody can.
+    pub(crate) fn admits(&mut self, datagram: &[u8], is_connected: bool) -> bool {
         if !is_media(datagram) || is_rtcp(datagram) {
             return true;
         }
@@ -68,12 +78,13 @@ impl Ingest {
         let Some(source) = datagram.get(8..).and_then(|rest| rest.first_chunk()) else {
             return false;
         };
-        if self.shown.contains(source) {
+        let source = u32::from_be_bytes(*source);
+        if self.named.contains(&source) || self.shown.contains(&source) {
             return true;
         }
-        let has_room = self.shown.len() < SOURCES_MAX;
+        let has_room = is_connected && self.shown.len() < SOURCES_MAX;
         if has_room {
-            self.shown.push(*source);
+            self.shown.push(source);
         }
         has_room
     }

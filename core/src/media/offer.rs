@@ -4,6 +4,8 @@
 //! An answer to a publisher must name one codec for each medium, so that it cannot switch in
 //! mid-stream; an answer to a viewer must name the publisher's.
 
+use std::collections::BTreeSet;
+
 use str0m::format::{Codec, CodecSpec, FormatParams};
 use str0m::media::{Frequency, Mid};
 
@@ -125,6 +127,13 @@ impl<'a> Offer<'a> {
             section.read_codecs();
         }
         Ok(Self { session, sections })
+    }
+
+    /// The SSRCs that it names (RFC 5576, section 4.1), each once.
+    pub(crate) fn sources(&self) -> Vec<u32> {
+        let lines = self.sections.iter().flat_map(|section| section.attributes("a=ssrc:"));
+        let sources = lines.filter_map(|line| line.split(' ').next()?.parse().ok());
+        sources.collect::<BTreeSet<u32>>().into_iter().collect()
     }
 
     /// Narrows a publisher's offer to one codec for sound and one for picture.

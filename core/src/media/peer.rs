@@ -117,9 +117,11 @@ impl Peer {
         id: PeerId,
         offer: &str,
         port: u16,
-        ingest: Ingest,
+        mut ingest: Ingest,
     ) -> Result<Accepted, PeerFault> {
-        let narrowed = Offer::parse(offer)?.narrow_to_receive(&ctx.config.settings.codecs)?;
+        let offer = Offer::parse(offer)?;
+        ingest.name(offer.sources());
+        let narrowed = offer.narrow_to_receive(&ctx.config.settings.codecs)?;
         let codecs = [narrowed.audio, narrowed.video];
         let mut peer = Self::new(ctx, id, codecs, port, true, Role::Ingest(ingest));
         let answer = negotiation::accept_offer(&mut peer.rtc, &narrowed)?;
@@ -296,7 +298,7 @@ impl Peer {
             }
         }
         if let Role::Ingest(ingest) = &mut self.role
-            && !ingest.admits(bytes)
+            && !ingest.admits(bytes, self.phase.is_connected())
         {
             return;
         }

@@ -209,7 +209,7 @@ fn whoever_checks_from_one_place_after_another_is_given_up() {
 }
 
 /// An RTP packet of sound that says which section it is of, sealed as the publisher seals.
-fn sealed(srtp: &mut Srtp, offer: &str, source: u8, seq: u16) -> Vec<u8> {
+fn sealed(srtp: &mut Srtp, offer: &str, source: u32, seq: u16) -> Vec<u8> {
     const NAMES_SECTION: &str = " urn:ietf:params:rtp-hdrext:sdes:mid";
     let sections = sections(offer);
     let mut extensions = values(&sections[1], "a=extmap:").into_iter();
@@ -217,12 +217,15 @@ fn sealed(srtp: &mut Srtp, offer: &str, source: u8, seq: u16) -> Vec<u8> {
     let [mid] = values(&sections[1], "a=mid:")[..] else { panic!("{offer}") };
     let mut packet = vec![0x90, 111];
     packet.extend(seq.to_be_bytes());
-    packet.extend([0, 0, 0, 9, 0, 0, 0, source, 0xbe, 0xde, 0, 1]);
+    packet.extend([0, 0, 0, 9]);
+    packet.extend(source.to_be_bytes());
+    packet.extend([0xbe, 0xde, 0, 1]);
     packet.push(id.parse::<u8>().unwrap() << 4 | 2);
     packet.extend(mid.as_bytes());
     let head = packet.len();
     packet.resize(head + 100, 0);
-    let len = srtp.seal_rtp(&mut packet, head, &[source; 10], source.into(), seq.into()).unwrap();
+    let payload = [source.to_be_bytes()[3]; 10];
+    let len = srtp.seal_rtp(&mut packet, head, &payload, source, seq.into()).unwrap();
     packet.truncate(len);
     packet
 }
@@ -244,6 +247,39 @@ fn a_publisher_has_so_many_sources() {
         });
         assert_eq!(sources.collect::<Vec<u8>>(), (1..=16).collect::<Vec<u8>>());
     }
+}
+
+/// Whoever knows a publisher's address can send in its name, but not seal.
+#[test]
+fn forged_sources_keep_none_out_that_the_offer_names() {
+    let flow = Flow { local: ([192, 0, 2, 1], FAR).into(), remote: ([192, 0, 2, 1], NEAR).into() };
+    let forge = |pair: &mut Pair| {
+        for source in 1..=40 {
+            let mut forged = vec![0x80, 111, 0, 1, 0, 0, 0, 9, 0, 0, 0, source];
+            forged.resize(100, 0);
+            pair.taker.receive(&pair.far.ctx(), flow, &forged, &mut pair.facts);
+        }
+    };
+    let mut pair = Pair::new(Limits::default());
+    forge(&mut pair);
+    pair.run(2 * SECOND);
+    let mut srtp = Srtp::new(pair.publisher.keys().unwrap(), &crate::crypto_provider()).unwrap();
+    pair.facts.clear();
+    let others = [201, 202].map(|source| sealed(&mut srtp, &pair.offer, source, 1));
+    for packet in &others {
+        pair.taker.receive(&pair.far.ctx(), flow, packet, &mut pair.facts);
+    }
+    assert_eq!(pair.facts.len(), 2, "before it is connected, none takes a place");
+    forge(&mut pair);
+    pair.facts.clear();
+    let sections = sections(&pair.offer);
+    let named = values(&sections[1], "a=ssrc:")[0].split(' ').next().unwrap().parse().unwrap();
+    let unnamed = sealed(&mut srtp, &pair.offer, 203, 1);
+    pair.taker.receive(&pair.far.ctx(), flow, &unnamed, &mut pair.facts);
+    assert!(pair.facts.is_empty(), "the places are taken: {:?}", pair.facts);
+    let sound = sealed(&mut srtp, &pair.offer, named, 1);
+    pair.taker.receive(&pair.far.ctx(), flow, &sound, &mut pair.facts);
+    assert!(matches!(pair.facts[..], [Fact::Packet(_)]), "{:?}", pair.facts);
 }
 
 #[test]
