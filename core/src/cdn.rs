@@ -95,6 +95,14 @@ struct SessionEntry {
     media: BTreeMap<String, MediaSession>,
 }
 
+impl SessionEntry {
+    /// Whether its streams count for its address. A link that proved what it is has all that its
+    /// origin has, and takes nothing from who shares its address.
+    fn counts(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| !link.proven)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum MediaSession {
     Publication(StreamId),
@@ -299,7 +307,9 @@ impl Node {
 
     fn forget_session(&mut self, ctx: &mut Ctx<'_>, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
-        self.held.take_off(entry.remote.ip(), entry.media.len());
+        if entry.counts() {
+            self.held.take_off(entry.remote.ip(), entry.media.len());
+        }
         self.load.links -= usize::from(entry.link.is_some());
         self.mind_the_door(ctx);
         for media in entry.media.into_values() {
@@ -362,14 +372,14 @@ impl Node {
     /// Notes what a session publishes, plays or waits for.
     fn note_media(&mut self, session: SessionId, media_session: String, media: MediaSession) {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
-        if entry.media.insert(media_session, media).is_none() {
+        if entry.media.insert(media_session, media).is_none() && entry.counts() {
             self.held.add(entry.remote.ip());
         }
     }
 
     fn forget_media(&mut self, session: SessionId, media_session: &str) {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
-        if entry.media.remove(media_session).is_some() {
+        if entry.media.remove(media_session).is_some() && entry.counts() {
             self.held.take_off(entry.remote.ip(), 1);
         }
     }

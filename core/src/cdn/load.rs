@@ -67,13 +67,11 @@ impl Node {
         self.may_have_more(ctx, entry)
     }
 
-    /// Whether the address of a session may have one more stream, or what he is told. A link that
-    /// proved what it is has all that its origin has.
+    /// Whether the address of a session may have one more stream, or what he is told.
     fn may_have_more(&self, ctx: &mut Ctx<'_>, entry: &SessionEntry) -> Result<(), Info> {
         let (address, capacity) = (entry.remote.ip(), &ctx.config.settings.capacity);
-        let is_proven = entry.link.as_ref().is_some_and(|link| link.proven);
         let few = (self.held.of(address) as u64) < capacity.streams;
-        if few || is_proven || capacity.exempts(address) {
+        if few || !entry.counts() || capacity.exempts(address) {
             return Ok(());
         }
         let why = "too many streams of one address (address.streams)".to_owned();
@@ -88,6 +86,16 @@ impl Node {
             return Err(Info::Full);
         }
         self.has_strength(ctx)
+    }
+
+    /// Whether somebody who has no session yet could come and play.
+    pub(super) fn is_accepting(&self, ctx: &Ctx<'_>) -> bool {
+        !self.has_all_sessions(ctx) && self.has_room_to_play(ctx).is_ok()
+    }
+
+    fn has_all_sessions(&self, ctx: &Ctx<'_>) -> bool {
+        let sessions = (self.sessions.len() - self.load.links) as u64;
+        ctx.config.settings.capacity.sessions.is_some_and(|most| sessions >= most)
     }
 
     fn has_strength(&self, ctx: &Ctx<'_>) -> Result<(), Info> {
@@ -134,13 +142,14 @@ impl Node {
 
     /// Tells the connections of all shards whom to let in, if that has changed.
     pub(super) fn mind_the_door(&mut self, ctx: &mut Ctx<'_>) {
-        let sessions = (self.sessions.len() - self.load.links) as u64;
-        let most = ctx.config.settings.capacity.sessions;
-        let door = match most {
-            _ if self.load.draining => Door::Draining,
-            _ if self.load.state == NodeState::Passive => Door::Passive,
-            Some(most) if sessions >= most => Door::Full,
-            Some(_) | None => Door::Open,
+        let door = if self.load.draining {
+            Door::Draining
+        } else if self.load.state == NodeState::Passive {
+            Door::Passive
+        } else if self.has_all_sessions(ctx) {
+            Door::Full
+        } else {
+            Door::Open
         };
         if door != self.load.door {
             self.load.door = door;

@@ -123,7 +123,7 @@ impl Node {
             "System",
             &[
                 ("systemCpuLoad", usize::from(self.load.cpu_percent)),
-                ("core_accepting", usize::from(self.has_room_to_play(ctx).is_ok())),
+                ("core_accepting", usize::from(self.is_accepting(ctx))),
                 ("core_bitrate_out", bitrate_out),
                 ("core_peers", self.peers.len()),
                 ("core_shards", self.placed.len()),

@@ -101,10 +101,13 @@ fn sessions_beyond_the_limit_find_the_door_shut_and_links_do_not_count() {
     site.link("10.0.0.9", "origin");
     let one = site.join("10.0.0.1");
     assert_eq!(site.doors, []);
+    assert_eq!(stat(&mut site, "core_accepting"), "1");
     site.join("10.0.0.2");
     assert_eq!(site.doors, [Door::Full]);
+    assert_eq!(stat(&mut site, "core_accepting"), "0", "nobody is to be sent to a closed door");
     site.leave(one);
     assert_eq!(site.doors, [Door::Full, Door::Open]);
+    assert_eq!(stat(&mut site, "core_accepting"), "1");
 }
 
 fn enforce(site: &mut Site, state: NodeState) {
@@ -221,6 +224,17 @@ fn a_link_has_any_number_of_streams_once_it_proved_what_it_is() {
         site.live(proven, id, name);
         assert_eq!(site.status(proven, id).0, "PUBLISHING");
     }
+    // It takes nothing from who shares its address.
+    let viewer = site.join("10.0.0.2");
+    site.watch(viewer, "v", "c");
+    assert_eq!(site.status(viewer, "v").0, "PLAYING");
+    site.stop(proven, "4");
+    site.leave(proven);
+    site.play(viewer, "v2", "c");
+    assert_eq!(site.status(viewer, "v2"), failed(MANY));
+    site.leave(viewer);
+    site.leave(claimed);
+    assert!(site.node.held.is_empty());
 }
 
 #[test]
