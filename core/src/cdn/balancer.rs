@@ -77,8 +77,9 @@ impl Balancer {
             }
         }
         let leave = before.into_iter().filter(|edge| leaving.contains(&edge.node.id));
-        // Somebody may have come since the last poll.
-        self.edges.extend(leave.map(|edge| Edge { load: None, next: ctx.now, ..edge }));
+        // Whoever was sent there may be on the way for as long, and counts for nothing until then.
+        let next = ctx.now + ctx.config.limits.peer_connect_timeout;
+        self.edges.extend(leave.map(|edge| Edge { load: None, next, ..edge }));
         (self.mode, self.randomize) = (mode, randomize);
     }
 

@@ -226,15 +226,18 @@ impl Node {
         self.end_stream(ctx, id, Info::StoppedByPublisherStop);
     }
 
-    /// An origin ends a stream whose publication here it lost, so that it knows the name alone.
+    /// An origin ends a stream whose publication here it lost, or offered anew meanwhile, so that it
+    /// knows the name alone.
     pub(super) fn unpublish_lost(&mut self, ctx: &mut Ctx<'_>, session: SessionId, name: &str) {
         let Some(entry) = self.sessions.get(&session) else { return };
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(stream) = self.streams.get(&id) else { return };
         let owner = Owner { address: entry.remote.ip(), subject: None };
         let same = stream.is_of(&owner, entry.link.as_ref());
-        if entry.link.is_some() && same && stream.publisher.is_none() {
-            self.end_stream(ctx, id, Info::StoppedByPublisherStop);
+        let publisher = stream.publisher.as_ref();
+        let is_its = publisher.is_none_or(|publisher| publisher.session == session);
+        if entry.link.is_some() && same && is_its {
+            self.unpublish(ctx, id);
         }
     }
 

@@ -277,7 +277,8 @@ impl Node {
         self.start_relays(ctx, node, missing);
     }
 
-    /// Begins to push streams to an edge, anew those that failed before.
+    /// Begins to push streams to an edge, anew those that failed before. An edge that is leaving gets
+    /// nothing that is new to it.
     fn start_relays(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -289,11 +290,10 @@ impl Node {
         let mut room = link.room(&ctx.config.limits);
         let is_leaving = link.leaving.is_some();
         for stream in streams {
-            if !is_leaving {
+            let link = self.links.links.get(&node);
+            let has_it = link.is_some_and(|link| link.relays.contains_key(&stream));
+            if !is_leaving || has_it {
                 self.start_relay(ctx, node, stream, &mut room);
-            } else if let Some(link) = self.links.links.get_mut(&node) {
-                // What failed there is not tried again.
-                link.relays.remove(&stream);
             }
         }
     }
@@ -311,6 +311,9 @@ impl Node {
         let limits = &ctx.config.limits;
         let (media_session, now) = (ctx.rng.uuid(), ctx.now);
         if *room == 0 {
+            // The edge may still have it by the name that it was last offered under.
+            let before = link.relays.get(&stream).map(|relay| relay.media_session.clone());
+            let media_session = before.unwrap_or(media_session);
             let phase = RelayPhase::Retry { at: now + limits.relay_retry_interval };
             link.relays.insert(stream, Relay { media_session, phase });
             return;

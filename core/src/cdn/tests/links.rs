@@ -374,6 +374,41 @@ fn what_ends_between_two_tries_is_taken_back_by_its_name() {
     assert_eq!(site.heard(1, "publishStream").len(), 1);
 }
 
+/// Where many failed at once, some wait for more than one turn.
+#[test]
+fn what_ends_before_its_turn_to_be_tried_again_is_taken_back_by_what_the_edge_knows() {
+    let mut site = linked();
+    site.bench.config.limits.relays_offering_max = 1;
+    let page = site.join("10.0.0.1");
+    let relays = ["a", "b"].map(|name| {
+        site.live(page, name, name);
+        site.relay(1)
+    });
+    for (peer, _) in &relays {
+        site.fail(*peer, PeerFault::ConsentLost);
+    }
+    site.wait(Limits::default().relay_retry_interval);
+    assert_eq!(site.heard(1, "publishStream").len(), 2);
+    site.stop(page, "b");
+    let said = site.heard(1, "unPublishStream");
+    assert_eq!(said[0]["mediaSessionId"], relays[1].1);
+}
+
+/// Between its decision to offer a stream anew and the offer, an origin has a name that the edge
+/// has not heard of.
+#[test]
+fn a_link_ends_its_own_stream_by_its_name() {
+    let mut site = Site::of_edges(0, "", Limits::default());
+    let [link, other] = [0, 0].map(|_| site.link("10.0.0.9", "origin"));
+    site.live(link, "L", "cam");
+    let unheard = || Request::Unpublish { media_session: "unheard".into(), name: "cam".into() };
+    site.ask(other, unheard());
+    assert_eq!(site.status(link, "L").0, "PUBLISHING", "another session brings it now");
+    site.ask(link, unheard());
+    assert_eq!(site.status(link, "L").0, "UNPUBLISHED");
+    assert!(site.node.streams.is_empty());
+}
+
 #[test]
 fn events_are_left_out_for_an_edge_that_reads_slowly() {
     let mut site = linked();

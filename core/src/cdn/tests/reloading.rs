@@ -109,6 +109,40 @@ fn an_edge_that_is_gone_keeps_what_it_has_for_no_longer_than_a_drain_takes() {
     assert_eq!(site.events, [Event::RelayDown { node: 2, name: "cam".into(), why }]);
 }
 
+/// The balancer may have sent somebody there a moment ago.
+#[test]
+fn an_edge_that_is_gone_has_viewers_for_as_long_as_one_may_be_on_the_way() {
+    let mut site = pushing();
+    site.bench.config.limits.poll_interval = Duration::from_secs(1);
+    site.edge(2).stat = "calls=0\n".into();
+    site.reload_with(PATIENT, &node(1));
+    let on_the_way = Limits::default().peer_connect_timeout;
+    site.wait(on_the_way - Duration::from_millis(100));
+    assert_eq!(ended(&mut site, 2), 0);
+    site.wait_ms(200);
+    assert_eq!(ended(&mut site, 2), 1);
+}
+
+#[test]
+fn an_edge_that_is_gone_gets_back_what_its_viewers_lost() {
+    let mut site = leaving();
+    let dials = |site: &Site| {
+        let to = |word: &&ToMedia| matches!(word, ToMedia::Dial { node: 2, .. });
+        site.media.iter().filter(to).count()
+    };
+    let before = dials(&site);
+    let lost = site.media.iter().find_map(|word| match word {
+        ToMedia::Dial { peer, node: 2, .. } => Some(*peer),
+        _ => None,
+    });
+    site.fail(lost.unwrap(), PeerFault::ConsentLost);
+    site.wait(Limits::default().relay_retry_interval);
+    assert_eq!(dials(&site), before + 1);
+    site.relay(2);
+    assert_eq!(site.events.last(), Some(&Event::RelayUp { node: 2, name: "cam".into() }));
+    assert_eq!(ended(&mut site, 2), 0);
+}
+
 #[test]
 fn an_edge_that_comes_back_before_it_is_gone_gets_what_came_meanwhile() {
     let mut site = leaving();
