@@ -86,7 +86,9 @@ impl Source {
                 info!("the new settings are in force");
             }
             Err(problem) => {
-                self.retry = Some(Instant::now() + RETRY_INTERVAL);
+                // Settings are fit once a file is another, which is seen.
+                let is_final = matches!(problem, StartError::Settings(_));
+                self.retry = (!is_final).then(|| Instant::now() + RETRY_INTERVAL);
                 error!("the new settings are refused, the old ones stay: {problem}");
             }
         }
