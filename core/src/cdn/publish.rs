@@ -226,8 +226,8 @@ impl Node {
         self.end_stream(ctx, id, Info::StoppedByPublisherStop);
     }
 
-    /// An origin ends a stream whose publication here it lost, or offered anew meanwhile, so that it
-    /// knows the name alone.
+    /// An origin ends a stream whose publication here it lost, or is about to offer anew, so that
+    /// the name is all that both know.
     pub(super) fn unpublish_lost(&mut self, ctx: &mut Ctx<'_>, session: SessionId, name: &str) {
         let Some(entry) = self.sessions.get(&session) else { return };
         let Some(id) = self.names.get(name).copied() else { return };

@@ -277,7 +277,7 @@ impl Node {
         self.start_relays(ctx, node, missing);
     }
 
-    /// Begins to push streams to an edge, anew those that failed before. An edge that is leaving gets
+    /// Begins to push streams to an edge, anew those that failed before. One that is leaving gets
     /// nothing that is new to it.
     fn start_relays(
         &mut self,

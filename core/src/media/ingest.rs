@@ -43,8 +43,8 @@ struct Track {
 /// above 1 200.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_500;
 
-/// SSRCs without a name in the offer: more than a publisher of one camera and one microphone has any
-/// use for.
+/// SSRCs that the offer does not name: more than a publisher of one camera and one microphone has
+/// any use for.
 const SOURCES_MAX: usize = 16;
 
 impl Ingest {

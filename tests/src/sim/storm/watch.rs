@@ -9,9 +9,9 @@ use super::deeds::Whom;
 use super::model::Model;
 use crate::browser::{Message, Packet, Stream};
 
-/// How old a packet may be when a viewer gets it: it may have been lost and asked for at each of
-/// three hops.
-const AGE_MAX: Duration = Duration::from_millis(3_500);
+/// How old a packet may be when a viewer gets it: at each of three hops it may have been lost and
+/// asked for again for a second, and in the worst weather it takes 0.6 s from one to the next.
+const AGE_MAX: Duration = Duration::from_millis(4_800);
 /// How long a stream may be without a picture where nothing was done to it.
 const DARK_MAX: Duration = Duration::from_secs(3);
 /// How long a viewer may have no keys yet although its node has: the last flight of DTLS may be
