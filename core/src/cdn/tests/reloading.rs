@@ -131,9 +131,9 @@ fn an_edge_that_is_gone_gets_back_what_its_viewers_lost() {
         site.media.iter().filter(to).count()
     };
     let before = dials(&site);
-    let lost = site.media.iter().find_map(|word| match word {
-        ToMedia::Dial { peer, node: 2, .. } => Some(*peer),
-        _ => None,
+    let lost = site.media.iter().find_map(|word| {
+        let ToMedia::Dial { peer, node: 2, .. } = word else { return None };
+        Some(*peer)
     });
     site.fail(lost.unwrap(), PeerFault::ConsentLost);
     site.wait(Limits::default().relay_retry_interval);
