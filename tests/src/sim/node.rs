@@ -79,7 +79,7 @@ impl Plan {
 #[derive(Debug)]
 pub(super) struct Stillness {
     pub(super) end: Instant,
-    /// Until when what comes waits. That is earlier than the end where the end was moved since: what
+    /// Until when what comes waits. It is earlier than the end where that was moved since: what
     /// waits then waits on, and stays in the order in which it came.
     pub(super) next: Instant,
     /// Datagrams that wait.
