@@ -82,10 +82,14 @@ impl Seen {
             seen.key_frame |= track.packets.iter().any(|packet| packet.key_frame);
             seen.before_key_frame += track.before_key_frame();
             seen.gaps += track.gaps().len();
-            for publisher in track.publishers() {
-                if !seen.publishers.contains(&publisher) {
-                    seen.publishers.push(publisher);
-                }
+        }
+        // Whoever comes late may be given a publisher's picture and not its sound.
+        let tracks = stream.tracks().values();
+        let mut publishers: Vec<_> = tracks.flat_map(|track| track.publishers()).collect();
+        publishers.sort_by_key(|(_, at)| *at);
+        for (publisher, _) in publishers {
+            if !seen.publishers.contains(&publisher) {
+                seen.publishers.push(publisher);
             }
         }
         seen

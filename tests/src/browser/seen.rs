@@ -62,12 +62,13 @@ impl Track {
         }
     }
 
-    /// The publishers whose packets came, in order of first appearance.
-    pub fn publishers(&self) -> Vec<u32> {
-        let mut publishers = Vec::new();
-        for stamp in self.packets.iter().filter_map(|packet| packet.stamp) {
-            if !publishers.contains(&stamp.publisher) {
-                publishers.push(stamp.publisher);
+    /// The publishers whose packets came, in order of first appearance, and when that was.
+    pub fn publishers(&self) -> Vec<(u32, Duration)> {
+        let mut publishers: Vec<(u32, Duration)> = Vec::new();
+        for packet in &self.packets {
+            let Some(stamp) = packet.stamp else { continue };
+            if publishers.iter().all(|(other, _)| *other != stamp.publisher) {
+                publishers.push((stamp.publisher, packet.at));
             }
         }
         publishers
