@@ -128,6 +128,15 @@ impl Chunk {
             Self::TwoBits(_) => BITS_OF_TWO,
         }
     }
+
+    /// The bits of the symbol of one of its packets.
+    fn bits(self, at: u16) -> u16 {
+        match self {
+            Self::Run { symbol, .. } => symbol,
+            Self::OneBit(word) => word >> (BITS_OF_ONE - 1 - at) & 1,
+            Self::TwoBits(word) => word >> (2 * (BITS_OF_TWO - 1 - at)),
+        }
+    }
 }
 
 impl Symbol {
@@ -152,59 +161,36 @@ struct Teller<'a> {
 impl Teller<'_> {
     /// Tells of the first `count` of a chunk; `None` where it cannot go on.
     fn tell(&mut self, chunk: Chunk, count: u16, note: &mut impl FnMut(Told)) -> Option<()> {
-        match chunk {
-            Chunk::Run { symbol, .. } => match Symbol::read(symbol)? {
-                Symbol::Missed => self.miss(count, note),
-                Symbol::Near => (0..count).try_for_each(|_| self.come_near(note))?,
-                Symbol::Far => (0..count).try_for_each(|_| self.come_far(note))?,
-            },
-            Chunk::OneBit(word) => {
-                for at in 0..count {
-                    self.one(Symbol::read(word >> (BITS_OF_ONE - 1 - at) & 1)?, note)?;
-                }
+        let mut at = 0;
+        while at < count {
+            let symbol = Symbol::read(chunk.bits(at))?;
+            let row = match (chunk, symbol) {
+                (Chunk::Run { .. }, Symbol::Missed) => count,
+                _ => 1,
+            };
+            note(self.next(symbol, row)?);
+            at += row;
+        }
+        Some(())
+    }
+
+    /// What is told of the next packet, or of so many that did not come.
+    fn next(&mut self, symbol: Symbol, row: u16) -> Option<Told> {
+        let number = self.next;
+        self.next = number.wrapping_add(row);
+        let (difference, rest) = match symbol {
+            Symbol::Missed => return Some(Told::Missed { first: number, count: row }),
+            Symbol::Near => {
+                let (difference, rest) = self.differences.split_first()?;
+                (i32::from(*difference), rest)
             }
-            Chunk::TwoBits(word) => {
-                for at in 0..count {
-                    self.one(Symbol::read(word >> (2 * (BITS_OF_TWO - 1 - at)))?, note)?;
-                }
+            Symbol::Far => {
+                let (difference, rest) = self.differences.split_first_chunk()?;
+                (i32::from(i16::from_be_bytes(*difference)), rest)
             }
-        }
-        Some(())
-    }
-
-    fn one(&mut self, symbol: Symbol, note: &mut impl FnMut(Told)) -> Option<()> {
-        match symbol {
-            Symbol::Missed => self.miss(1, note),
-            Symbol::Near => self.come_near(note)?,
-            Symbol::Far => self.come_far(note)?,
-        }
-        Some(())
-    }
-
-    fn miss(&mut self, count: u16, note: &mut impl FnMut(Told)) {
-        if count > 0 {
-            note(Told::Missed { first: self.next, count });
-        }
-        self.next = self.next.wrapping_add(count);
-    }
-
-    fn come_near(&mut self, note: &mut impl FnMut(Told)) -> Option<()> {
-        let (difference, rest) = self.differences.split_first()?;
+        };
         self.differences = rest;
-        self.come(i32::from(*difference), note);
-        Some(())
-    }
-
-    fn come_far(&mut self, note: &mut impl FnMut(Told)) -> Option<()> {
-        let (difference, rest) = self.differences.split_first_chunk()?;
-        self.differences = rest;
-        self.come(i32::from(i16::from_be_bytes(*difference)), note);
-        Some(())
-    }
-
-    fn come(&mut self, difference: i32, note: &mut impl FnMut(Told)) {
         self.at = self.at.wrapping_add_signed(difference);
-        note(Told::Came { number: self.next, at: self.at });
-        self.next = self.next.wrapping_add(1);
+        Some(Told::Came { number, at: self.at })
     }
 }
