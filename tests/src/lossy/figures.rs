@@ -11,9 +11,10 @@ use crate::load::{self, Profile, Trust};
 use crate::process::Runtime;
 
 /// A viewer has media after so long, or never.
-const SOON: Duration = Duration::from_secs(20);
-/// Handshakes lose packets too: a stream may come to the edge later than its viewers.
-const PROPERTIES: &str = "play.wait=10000";
+const SOON: Duration = Duration::from_secs(45);
+/// Handshakes lose packets too: a stream may come to the edge later than its viewers. DTLS sends
+/// again after 1, 2, 4 and 8 s (RFC 6347, section 4.2.4.1), and a link tries anew after 15.
+const PROPERTIES: &str = "play.wait=30000";
 const NAME: &str = "lossy";
 /// What a hop may lose, each with what may be missing at viewers then, both as shares.
 const GOALS: [(f64, f64); 3] = [(0.01, 0.000_1), (0.05, 0.001), (0.1, 0.01)];
