@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_are_wrong_wait_for_another_file() {
+        let mut site = Site::new("wrong");
+        let file = format!("{PROPERTIES}play.wait=soon\n");
+        site.write(PROPERTIES_FILE, &file);
+        let told = site.source.read_folder().err().map(|why| why.to_string());
+        assert!(told.is_some_and(|told| told.contains("play.wait")), "it cannot be used");
+        site.look();
+        assert!(site.look());
+        assert!(site.source.retry.is_none(), "time alone does not mend it");
+    }
+
+    #[test]
     fn what_was_refused_for_a_passing_reason_is_tried_again() {
         let mut site = Site::new("passing");
         // As if the file had been fit to read all the while, and something else had not.
