@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use distributary_core::Event;
 use serde_json::json;
 
 use super::Stage;
@@ -41,6 +42,14 @@ pub(super) fn tokens_end<W: World>(stage: &mut Stage<W>) {
     stage.counts(edge, "streams_webrtc_in", 1);
     stage.counts(edge, "streams_webrtc_out", 1);
     stage.counts(origin, "streams_webrtc_in", 1);
+    for node in [edge, origin] {
+        // The stream's path between them, and whoever is left at its end.
+        stage.counts(node, "core_peers", 2);
+        let events = stage.world.events(node).into_iter();
+        let why = |event| if let Event::Refused { why, .. } = event { Some(why) } else { None };
+        let refused: Vec<String> = events.filter_map(why).collect();
+        assert_eq!(refused, ["the token has expired"], "n{}", node.0);
+    }
     stage.watches(&viewer);
     stage.saw(&viewer, &[&publisher]);
 }
